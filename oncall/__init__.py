@@ -1,0 +1,1 @@
+"""Who is told, when, how often. Pure: no I/O, no clock."""

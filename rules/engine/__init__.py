@@ -1,0 +1,1 @@
+"""The deterministic cores of the agents: functions of their log partition."""

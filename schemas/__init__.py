@@ -1,0 +1,1 @@
+"""Words of the engine: events, reference data, wire records, tables."""

@@ -1,0 +1,1 @@
+"""ClickHouse and PostgreSQL: servers, migrations, writers, queries."""

@@ -1,0 +1,1 @@
+"""Kafka: the Faust app, the micro-batch transport, the embedded broker."""
