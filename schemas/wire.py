@@ -95,7 +95,7 @@ class PaneState(msgspec.Struct, array_like=True, frozen=True):
 
     group: tuple[str, ...]
     rows: int
-    states: list[int | None | list[tuple[str | int | float, int]]]
+    states: list[int | list[tuple[str | int | float, int]] | None]
     """One for each aggregate of the query: an integer, or a counted multiset."""
     evidence: list[tuple[int, str]]
     """First (time in ms, event id) of rows that match the query's evidence filter."""
