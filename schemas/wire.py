@@ -87,7 +87,21 @@ class CommitRecord(msgspec.Struct, frozen=True):
 
 # --- count → judge -----------------------------------------------------------------------------
 
-Values = list[tuple[str | float | int, int]]
+PaneValue = int | None | dict[str | int | float, int]
+"""State of one aggregate: an integer (count, scaled sum, newest time), a counted multiset, or
+None: nothing yet (newest time), unknown (a multiset that outgrew its bound)."""
+
+
+class Correction(msgspec.Struct, array_like=True, frozen=True):
+    """What one correction changed in a pane."""
+
+    original: int
+    """Position of the event that was corrected."""
+    position: int
+    """Position of the correction."""
+    rows: int
+    states: list[PaneValue]
+    """Differences, one for each aggregate."""
 
 
 class PaneState(msgspec.Struct, array_like=True, frozen=True):
@@ -95,11 +109,11 @@ class PaneState(msgspec.Struct, array_like=True, frozen=True):
 
     group: tuple[str, ...]
     rows: int
-    states: list[int | list[tuple[str | int | float, int]] | None]
-    """One for each aggregate of the query: an integer, or a counted multiset."""
+    states: list[PaneValue]
     evidence: list[tuple[int, str]]
     """First (time in ms, event id) of rows that match the query's evidence filter."""
     position: int
+    corrections: list[Correction] = []
 
 
 class QueryPanes(msgspec.Struct, array_like=True, frozen=True):
@@ -125,7 +139,10 @@ class PanesRecord(msgspec.Struct, frozen=True):
     panes: list[QueryPanes]
     content: bytes | None = None
     """The configuration itself, in the record with which source partition 0 switches."""
-    idle: bool = False
+    pulse: int = 0
+    """Newest pulse, ms: silence counts only time that pulses cover."""
+    gaps: list[tuple[int, int]] = []
+    """Recent spans of business time that no pulse covered, ms."""
 
 
 # --- judge → archive, correlate, notifier -------------------------------------------------------
@@ -232,6 +249,8 @@ class Pulse(msgspec.Struct, frozen=True):
 
     clock: int
     mode: Literal["wall", "demo", "data"] = "wall"
+    every: int = 1000
+    """Business time between pulses when all is well, ms; 0: no such promise (data)."""
 
 
 @dataclass(slots=True)
