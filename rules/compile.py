@@ -1,0 +1,146 @@
+"""Document → `Rule`: every part checked, aggregates gathered into one query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from hashlib import blake2b
+from typing import Any, Final, Literal, cast
+
+from rules import message
+from rules.cases import read_cases
+from rules.columns import REFERENCE_DIMENSIONS, groupable, rows_of
+from rules.compiled import Compiled
+from rules.counting import condition, read_counting, read_length, sql
+from rules.document import Document, LocatedText
+from rules.model import Agg, Direct, Query, Rule, Silence, Text, Window
+from rules.nodes import Report
+from rules.sql import ExpressionError, Node
+from schemas.events import CONTROL_RECORDS, EVENT_TYPES
+from schemas.registry import EventType
+
+LAST: Final = "last"
+"""The one measure of a silence rule: when the newest event was, in ms."""
+
+Severity = Literal["P1", "P2", "P3", "P4"]
+Status = Literal["draft", "shadow", "active", "retired"]
+
+
+def compile_rule(
+    document: Document, report: Report, types: Mapping[str, EventType] = EVENT_TYPES
+) -> Rule | None:
+    """The rule, or None with the reasons in ``report``."""
+    kind = _event_type(document, report, types)
+    rows = rows_of(kind) if kind else None
+    where = condition(document.where, report, rows.types if rows else None)
+    if kind is not None:
+        _check_groups(document, report, kind)
+    compiled = _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
+    _check_messages(document, report, compiled)
+    tests = read_cases(document.tests, report, types) if document.tests is not None else ()
+    if report.faults or kind is None:
+        return None
+    return _rule(document, kind.name, where, compiled, tests)
+
+
+def _event_type(document: Document, report: Report, types: Mapping[str, EventType]) -> EventType | None:
+    name = document.event_type
+    if name is None:
+        return None
+    if name.text not in types:
+        what = "is a record of the engine" if name.text in CONTROL_RECORDS else "is not a type of event"
+        report.unknown(name.place(), f"{name.text!r} {what}", name.text, sorted(types))
+        return None
+    return types[name.text]
+
+
+def _check_groups(document: Document, report: Report, kind: EventType) -> None:
+    known = groupable(kind)
+    for group in document.group_by:
+        if group.text and group.text not in known:
+            report.unknown(
+                group.place(), f"{kind.name} cannot be grouped by {group.text!r}", group.text, known
+            )
+
+
+def _silence(document: Document, report: Report, kind: EventType | None) -> Compiled:
+    after = read_length(document.silence, report, "silence", least=1000) if document.silence else 0
+    if kind is not None and (kind.identity or kind.corrects) and document.event_type:
+        message = f"silence is not judged on {kind.name}, whose events replace or correct others"
+        report.fault(document.event_type.place(), message, "a type such as source.heartbeat")
+    aggs = (Agg(LAST),)
+    measures = (Direct(LAST, "last", 0),)
+    return Compiled(Window("none"), aggs, "", measures, (), silence=Silence(after))
+
+
+def _check_messages(document: Document, report: Report, compiled: Compiled) -> None:
+    groups = {group.text for group in document.group_by}
+    if "school" in groups:
+        groups |= set(REFERENCE_DIMENSIONS) - {"grade"}
+    for text in (document.title, document.message):
+        if text is not None:
+            _check_text(text, report, compiled.numbers, groups)
+
+
+def _check_text(text: LocatedText, report: Report, numbers: Collection[str], groups: Collection[str]) -> None:
+    for part in dict.fromkeys((text.vi, text.en)):
+        problems = message.check(part.text, numbers, groups)
+        if problems:
+            report.problems(part, ExpressionError(problems))
+
+
+def _rule(
+    document: Document, event_type: str, where: Node | None, compiled: Compiled, tests: tuple[object, ...]
+) -> Rule:
+    rule = Rule(
+        name=_text(document.name),
+        hash="",
+        file="",
+        title=_both(document.title),
+        severity=cast("Severity", _text(document.severity)),
+        status=cast("Status", _text(document.status)),
+        owner=_text(document.owner),
+        query=with_id(
+            Query(
+                id="",
+                type=event_type,
+                where=sql(where),
+                group_by=tuple(group.text for group in document.group_by),
+                window=compiled.window,
+                aggs=compiled.aggs,
+                evidence=compiled.evidence,
+            )
+        ),
+        measures=compiled.measures,
+        when=compiled.when,
+        recover=compiled.recover,
+        monotone=compiled.monotone,
+        complete=compiled.complete,
+        silence=compiled.silence,
+        hold=compiled.hold,
+        notify=tuple(name.text for name in document.notify),
+        message=_both(document.message),
+        school_in_group=any(group.text == "school" for group in document.group_by),
+    )
+    content = asdict(rule) | {"description": _text(document.description)}
+    return replace(rule, hash=content_hash(content), tests=tests)
+
+
+def _text(scalar: Any) -> str:
+    return scalar.text if scalar is not None else ""
+
+
+def _both(text: LocatedText | None) -> Text:
+    return Text(text.vi.text, text.en.text) if text else Text("", "")
+
+
+def with_id(query: Query) -> Query:
+    """The query with its id: equal content, equal id. Its aggregates are sorted already."""
+    return replace(query, id=content_hash(asdict(replace(query, id=""))))
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """128-bit hash in hex of a canonical form (JSON: sorted keys, every part delimited and quoted)."""
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()

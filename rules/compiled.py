@@ -1,0 +1,25 @@
+"""The part of a rule in which silence and counting differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rules.model import Agg, Baseline, Complete, Direct, Formula, Silence, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a rule counts and when it fires."""
+
+    window: Window
+    aggs: tuple[Agg, ...]
+    evidence: str
+    measures: tuple[Direct | Formula | Baseline, ...]
+    numbers: tuple[str, ...]
+    """Measures that messages may show."""
+    when: str = ""
+    recover: str = ""
+    monotone: bool = False
+    complete: Complete | None = None
+    silence: Silence | None = None
+    hold: int = 0

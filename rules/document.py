@@ -1,0 +1,203 @@
+"""A rule document: its keys and values with their places, before they are compiled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from rules.nodes import Report, Scalar, entries, place_of, scalar, scalars
+
+KEYS = (
+    "rule",
+    "title",
+    "severity",
+    "status",
+    "owner",
+    "description",
+    "from",
+    "where",
+    "group_by",
+    "window",
+    "measures",
+    "complete",
+    "evidence",
+    "when",
+    "recover",
+    "for",
+    "silence",
+    "notify",
+    "message",
+    "tests",
+)
+SEVERITIES = ("P1", "P2", "P3", "P4")
+STATUSES = ("draft", "shadow", "active", "retired")
+
+_REQUIRED = {
+    "rule": "a name such as absence-spike",
+    "title": "title: {vi: …, en: …}",
+    "severity": "P1, P2, P3 or P4",
+    "status": "draft, shadow, active or retired",
+    "owner": "who answers for the rule",
+    "from": "a type of event",
+    "group_by": "a list such as [school]",
+    "notify": "a list such as [principal]",
+    "message": "message: {vi: …, en: …}",
+}
+_COUNTING = {
+    "window": "1 school_day or a length such as 30m",
+    "measures": "at least one measure",
+    "when": "a condition over the measures",
+}
+_NOT_IN_SILENCE = ("window", "measures", "complete", "evidence", "when", "recover", "for")
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+Entries = Mapping[str, tuple[Scalar, yaml.Node]]
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedText:
+    """Vietnamese and English text with their places."""
+
+    vi: Scalar
+    en: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an author wrote. Its parts that are None or empty were not written or are faults."""
+
+    root: yaml.Node
+    name: Scalar | None
+    title: LocatedText | None
+    severity: Scalar | None
+    status: Scalar | None
+    owner: Scalar | None
+    description: Scalar | None
+    event_type: Scalar | None
+    where: Scalar | None
+    group_by: tuple[Scalar, ...]
+    window: Scalar | None
+    measures: tuple[tuple[Scalar, Scalar], ...]
+    complete: Scalar | None
+    evidence: Scalar | None
+    when: Scalar | None
+    recover: Scalar | None
+    hold: Scalar | None
+    silence: Scalar | None
+    notify: tuple[Scalar, ...]
+    message: LocatedText | None
+    tests: yaml.Node | None
+
+
+def read_document(root: yaml.Node, report: Report) -> Document:
+    """Take a rule document apart. What is wrong goes into ``report``, whose ``rule`` is set."""
+    keys = entries(root, report, "a rule", KEYS)
+    name = _one(keys, "rule", report)
+    report.rule = name.text if name else ""
+    _check_name(name, report)
+    _check_presence(keys, root, report)
+    return Document(
+        root=root,
+        name=name,
+        title=_text(keys, "title", report),
+        severity=_choice(keys, "severity", SEVERITIES, report),
+        status=_choice(keys, "status", STATUSES, report),
+        owner=_one(keys, "owner", report),
+        description=_one(keys, "description", report),
+        event_type=_one(keys, "from", report),
+        where=_one(keys, "where", report),
+        group_by=_list(keys, "group_by", report),
+        window=_one(keys, "window", report),
+        measures=_measures(keys, report),
+        complete=_one(keys, "complete", report),
+        evidence=_one(keys, "evidence", report),
+        when=_one(keys, "when", report),
+        recover=_one(keys, "recover", report),
+        hold=_one(keys, "for", report),
+        silence=_one(keys, "silence", report),
+        notify=_list(keys, "notify", report),
+        message=_text(keys, "message", report),
+        tests=keys["tests"][1] if "tests" in keys else None,
+    )
+
+
+def _check_name(name: Scalar | None, report: Report) -> None:
+    if name is not None and not _NAME.fullmatch(name.text):
+        expected = "small letters, digits and single hyphens, such as absence-spike"
+        report.fault(name.place(), f"{name.text!r} is not a rule name", expected)
+
+
+def _check_presence(keys: Entries, root: yaml.Node, report: Report) -> None:
+    if not keys:
+        return
+    silent = "silence" in keys
+    for key, expected in (_REQUIRED if silent else _REQUIRED | _COUNTING).items():
+        if key not in keys:
+            report.fault(place_of(root), f"{key!r} is missing", expected)
+    if silent:
+        for key in _NOT_IN_SILENCE:
+            if key in keys:
+                message = f"a rule with 'silence' has no {key!r}"
+                report.fault(keys[key][0].place(), message, "'silence' alone, or 'when' with its measures")
+
+
+def _one(keys: Entries, key: str, report: Report) -> Scalar | None:
+    if key not in keys:
+        return None
+    found = scalar(keys[key][1], report, repr(key))
+    if found is not None and not found.text.strip():
+        report.fault(keys[key][0].place(), f"{key!r} has no value")
+        return None
+    return found
+
+
+def _choice(keys: Entries, key: str, choices: Sequence[str], report: Report) -> Scalar | None:
+    found = _one(keys, key, report)
+    if found is None or found.text in choices:
+        return found
+    report.unknown(found.place(), f"{found.text!r} is not a {key}", found.text, choices)
+    return None
+
+
+def _list(keys: Entries, key: str, report: Report) -> tuple[Scalar, ...]:
+    if key not in keys:
+        return ()
+    found = scalars(keys[key][1], report, repr(key))
+    if isinstance(keys[key][1], yaml.SequenceNode) and not found:
+        report.fault(place_of(keys[key][1]), f"{key!r} is an empty list", "at least one name")
+    seen: set[str] = set()
+    for item in found:
+        if not item.text:
+            report.fault(item.place(), f"an entry of {key!r} is empty", "a name")
+        elif item.text in seen:
+            report.fault(item.place(), f"{item.text!r} is here for the second time")
+        seen.add(item.text)
+    return found
+
+
+def _measures(keys: Entries, report: Report) -> tuple[tuple[Scalar, Scalar], ...]:
+    if "measures" not in keys:
+        return ()
+    found = []
+    for name, node in entries(keys["measures"][1], report, "'measures'").values():
+        value = scalar(node, report, f"measure {name.text!r}")
+        if value is not None and not value.text.strip():
+            report.fault(name.place(), f"measure {name.text!r} has no value", "an aggregate or a formula")
+        elif value is not None:
+            found.append((name, value))
+    return tuple(found)
+
+
+def _text(keys: Entries, key: str, report: Report) -> LocatedText | None:
+    if key not in keys:
+        return None
+    parts = entries(keys[key][1], report, repr(key), ("vi", "en"))
+    vi = _one(parts, "vi", report)
+    if vi is None:
+        if isinstance(keys[key][1], yaml.MappingNode) and "vi" not in parts:
+            report.fault(place_of(keys[key][1]), f"{key!r} has no Vietnamese text", "vi: …")
+        return None
+    return LocatedText(vi, _one(parts, "en", report) or vi)
