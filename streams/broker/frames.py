@@ -50,6 +50,7 @@ OFFERED: Mapping[int, tuple[int, int]] = {
 
 CORRUPT_MESSAGE = 2
 UNSUPPORTED_VERSION = 35
+DUPLICATE_SEQUENCE = 46
 _REQUEST_HEAD = struct.Struct(">hhih")
 _LATEST = -1
 _BATCH_HEAD = 61
@@ -79,6 +80,21 @@ class Batch:
     size: int
     records: int
     """Offsets that the batch takes: its last offset delta + 1."""
+    producer: tuple[int, int]
+    """Id and epoch of the idempotent producer; the id is -1 without one."""
+    sequence: int
+    """The producer's number for the batch's first record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """One partition's part of a Produce response; ``at`` is where its error code stands."""
+
+    topic: str
+    partition: int
+    error: int
+    base: int
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +189,12 @@ def read_produce(frame: bytes, head: Head) -> Produce:
             batch = cursor.take(max(size, 0))
             records = _offsets_of(batch)
             sound = sound and records > 0
-            batches.append(Batch(topic, partition, start, len(batch), records))
+            producer, epoch, sequence = struct.unpack_from(">qhi", batch, 43) if records else (-1, -1, -1)
+            batches.append(Batch(topic, partition, start, len(batch), records, (producer, epoch), sequence))
+    if not batches or cursor.at != len(frame):
+        raise BadFrame(
+            f"a Produce request of {len(frame)} bytes has {len(batches)} batches in {cursor.at} bytes"
+        )
     return Produce(acks, acks_at, tuple(batches), sound)
 
 
@@ -210,25 +231,28 @@ def refuse_produce(head: Head, produce: Produce, error: int) -> bytes:
     return b"".join(out)
 
 
-def read_produced(frame: bytes, version: int) -> dict[tuple[str, int], int]:
-    """Base offsets in a Produce response (versions 3 to 8), for partitions without an error."""
+def read_produced(frame: bytes, version: int) -> list[Produced]:
+    """The partitions of a Produce response (versions 3 to 8)."""
     cursor = _Cursor(frame, 4)
-    bases: dict[tuple[str, int], int] = {}
+    rows: list[Produced] = []
     for _ in range(cursor.count()):
         topic = cursor.text()
         for _ in range(cursor.count()):
             partition = cursor.number(">i")
-            error = cursor.number(">h")
-            base = cursor.number(">q")
+            at = cursor.at
+            rows.append(Produced(topic, partition, cursor.number(">h"), cursor.number(">q"), at))
             cursor.take(8 + (8 if version >= 5 else 0))
             if version >= 8:
                 for _ in range(cursor.count()):
                     cursor.take(4)
                     cursor.optional_text()
                 cursor.optional_text()
-            if error == 0:
-                bases[topic, partition] = base
-    return bases
+    return rows
+
+
+def as_stored(frame: bytes, row: Produced, base: int) -> bytes:
+    """The Produce response with one partition's batch reported as stored at ``base``."""
+    return frame[: row.at] + struct.pack(">hq", 0, base) + frame[row.at + 10 :]
 
 
 def latest_asked(frame: bytes, head: Head) -> set[tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -89,9 +90,9 @@ async def _serve(journal: Journal, directory: Path, host: str, port: int, stop: 
         try:
             await proxy.open(host, port)
         except OSError as error:
-            raise SupervisionError(
-                f"port {port} is taken ({error.strerror}); choose another with --broker-port"
-            ) from error
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise SupervisionError(f"port {port} is taken; choose another with --broker-port") from error
         log.info("broker: ready", port=port)
         ends: set[asyncio.Future[Any]] = {work, stopping, watch, upstream.lost, proxy.failed}
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -14,6 +14,7 @@ from streams.broker.frames import Head
 MAX_FRAME_BYTES = 100 * 1024 * 1024
 STREAM_LIMIT = 1 << 20
 _CORRELATIONS = 1 << 31
+_REMEMBERED_BATCHES = 8  # an idempotent producer has at most five on the way
 _LENGTH = struct.Struct(">i")
 
 
@@ -53,6 +54,7 @@ class OrderedUpstream:
         self.ends: dict[tuple[str, int], int] = {}
         self.answered = 0
         """Requests that Tansu has answered."""
+        self._placed: dict[tuple[tuple[int, int], tuple[str, int]], dict[int, int]] = {}
         self._reader = reader
         self._writer = writer
         self._asked: deque[_Asked] = deque()
@@ -105,19 +107,40 @@ class OrderedUpstream:
         if not self._asked or self._asked[0].correlation != correlation:
             raise BrokerAway(f"Tansu answered {correlation}, which is not the oldest open request")
         asked = self._asked.popleft()
-        self._note(asked, frame)
+        if asked.produce is not None:
+            frame = self._note_produced(asked.produce, asked.head.version, frame)
+        for topic in asked.deleted:
+            self._forget(topic)
         self.answered += 1
         if not asked.answer.done():
             asked.answer.set_result(frame)
 
-    def _note(self, asked: _Asked, frame: bytes) -> None:
-        """Keep the ends of the partitions up to date."""
-        if asked.produce is not None:
-            bases = frames.read_produced(frame, asked.head.version)
-            for batch in asked.produce.batches:
-                base = bases.get((batch.topic, batch.partition))
-                if base is not None:
-                    self.ends[batch.topic, batch.partition] = base + batch.records
-        for topic in asked.deleted:
-            for known in [key for key in self.ends if key[0] == topic]:
-                del self.ends[known]
+    def _note_produced(self, produce: frames.Produce, version: int, frame: bytes) -> bytes:
+        """Keep ends up to date; a batch that Tansu has already is answered with its place, as Kafka does."""
+        batches = {(batch.topic, batch.partition): batch for batch in produce.batches}
+        for row in frames.read_produced(frame, version):
+            place = (row.topic, row.partition)
+            batch = batches.get(place)
+            if batch is None:
+                raise BrokerAway(f"Tansu answered for {place}, to which nothing was sent")
+            if row.error == 0:
+                self.ends[place] = row.base + batch.records
+                self._remember(batch, row.base)
+            elif row.error == frames.DUPLICATE_SEQUENCE:
+                known = self._placed.get((batch.producer, place), {})
+                frame = frames.as_stored(frame, row, known.get(batch.sequence, -1))
+        return frame
+
+    def _remember(self, batch: frames.Batch, base: int) -> None:
+        if batch.producer[0] < 0:
+            return
+        known = self._placed.setdefault((batch.producer, (batch.topic, batch.partition)), {})
+        known[batch.sequence] = base
+        if len(known) > _REMEMBERED_BATCHES:
+            del known[next(iter(known))]
+
+    def _forget(self, topic: str) -> None:
+        for place in [place for place in self.ends if place[0] == topic]:
+            del self.ends[place]
+        for key in [key for key in self._placed if key[1][0] == topic]:
+            del self._placed[key]
