@@ -291,6 +291,13 @@ async def _keep_sending(
                 acknowledged[value] = (metadata.partition, metadata.offset)
 
 
+async def _grown(acknowledged: dict[bytes, tuple[int, int]], size: int) -> None:
+    while True:
+        await asyncio.sleep(random.uniform(0.001, 0.05))
+        if len(acknowledged) >= size:
+            return
+
+
 async def test_nothing_acknowledged_is_lost_moved_or_doubled_by_kills(broker: BrokerProcess) -> None:
     """kill -9 of broker and Tansu at random moments, three idempotent producers."""
     await create(broker, "t", 3)
@@ -298,10 +305,7 @@ async def test_nothing_acknowledged_is_lost_moved_or_doubled_by_kills(broker: Br
     done = asyncio.Event()
     senders = [asyncio.create_task(_keep_sending(broker, n, 3, done, acknowledged)) for n in range(3)]
     for round_number in range(8):
-        enough = len(acknowledged) + 150
-        async with asyncio.timeout(30):
-            while len(acknowledged) < enough:
-                await asyncio.sleep(random.uniform(0.001, 0.05))
+        await asyncio.wait_for(_grown(acknowledged, len(acknowledged) + 150), 30)
         await asyncio.to_thread(broker.kill if round_number % 2 else broker.kill_tansu)
         await asyncio.to_thread(broker.start)
     done.set()
