@@ -407,7 +407,8 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def every_ended_attempt_has_its_delivery(self) -> None:
         for id, row in self.desk.rows.items():
-            ended = row.push.attempt - (row.state == "leased")
+            # The latest attempt may still be under way, also where an earlier one's late answer closed the row.
+            ended = row.push.attempt - (row.state != "waiting")
             recorded = sorted(n for key, n in self.desk.attempts if key == id)
             assert recorded[:ended] == list(range(1, ended + 1))
 
@@ -421,7 +422,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert not self.open
 
 
-OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+OutboxMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestOutbox = OutboxMachine.TestCase
 
 
