@@ -1,0 +1,129 @@
+"""Every metric of the engine, in one typed list, and Prometheus behind it.
+
+The rooms count through small protocols of their own (`streams.metrics.Metrics`); `Meter` is what
+the front door gives them. docs/metrics.md is made from `METRICS`, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import Gauge as PrometheusGauge
+
+from schemas.errors import SupervisionError
+from streams.metrics import Count, Gauge
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its Prometheus name, type, what it means (with the unit), and its labels."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_AGENT: Final = ("agent", "partition")
+
+COUNTS: Final[dict[Count, str]] = {
+    Count.RECORDS: "Records applied by an agent.",
+    Count.OUTPUTS: "Records sent by an agent.",
+    Count.OUTPUT_BYTES: "Bytes of keys and values sent by an agent.",
+    Count.REWINDS: "Times an agent sought back because a fetch began after its position.",
+    Count.RESTORES: "Partitions taken over.",
+    Count.SNAPSHOTS: "Snapshots committed.",
+    Count.SNAPSHOT_BYTES: "Bytes of snapshot blocks written.",
+    Count.SNAPSHOTS_TORN: "Snapshots given up before their commit record.",
+}
+GAUGES: Final[dict[Gauge, str]] = {
+    Gauge.POSITION: "Offset of the next record an agent will apply.",
+    Gauge.BACKLOG: "Records in the partition not yet applied, by the newest fetch.",
+    Gauge.BYTES_IN_FLIGHT: "Output bytes sent and not yet acknowledged.",
+}
+
+PULSES: Final = Metric("trucban_pulses_total", "counter", "Pulses acknowledged, all partitions together.")
+CLOCK: Final = Metric(
+    "trucban_business_clock_seconds", "gauge", "Newest business time told, in seconds since the Unix epoch."
+)
+CONTROLS: Final = Metric(
+    "trucban_control_records_total", "counter", "Versions of rules and reference data published."
+)
+CONTROL_FAULTS: Final = Metric(
+    "trucban_control_faults",
+    "gauge",
+    "Faults in the rule and reference files as they are now; what was in force stays in force.",
+)
+
+
+def count_metric(what: Count) -> Metric:
+    """The Prometheus counter of a count of the streams."""
+    return Metric(f"trucban_{what.value}_total", "counter", COUNTS[what], _AGENT)
+
+
+def gauge_metric(what: Gauge) -> Metric:
+    """The Prometheus gauge of a gauge of the streams."""
+    return Metric(f"trucban_{what.value}", "gauge", GAUGES[what], _AGENT)
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    *(count_metric(what) for what in Count),
+    *(gauge_metric(what) for what in Gauge),
+    PULSES,
+    CLOCK,
+    CONTROLS,
+    CONTROL_FAULTS,
+)
+
+
+class Meter:
+    """Registers every metric of the list at once, so that a scrape also shows what is still zero."""
+
+    def __init__(self, metrics: Iterable[Metric] = METRICS) -> None:
+        self.registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, PrometheusGauge] = {}
+        for metric in metrics:
+            if metric.kind == "counter":
+                self._counters[metric.name] = Counter(
+                    metric.name, metric.help, metric.labels, registry=self.registry
+                )
+            else:
+                self._gauges[metric.name] = PrometheusGauge(
+                    metric.name, metric.help, metric.labels, registry=self.registry
+                )
+        self._names = {what: count_metric(what).name for what in Count}
+        self._gauge_names = {what: gauge_metric(what).name for what in Gauge}
+
+    def add(self, metric: Metric, by: float = 1) -> None:
+        """Add to a counter without labels."""
+        self._counters[metric.name].inc(by)
+
+    def set(self, metric: Metric, value: float) -> None:
+        """Set a gauge without labels."""
+        self._gauges[metric.name].set(value)
+
+    def count(self, what: Count, agent: str, partition: int, by: int = 1) -> None:
+        """Add ``by`` to a counter of one agent's partition."""
+        self._counters[self._names[what]].labels(agent, str(partition)).inc(by)
+
+    def gauge(self, what: Gauge, agent: str, partition: int, value: float) -> None:
+        """Set a gauge of one agent's partition."""
+        self._gauges[self._gauge_names[what]].labels(agent, str(partition)).set(value)
+
+
+def serve_metrics(meter: Meter, port: int) -> None:
+    """Serve ``/metrics`` on 127.0.0.1 from a thread; ``port`` 0: not at all."""
+    if port == 0:
+        return
+    try:
+        start_http_server(port, addr="127.0.0.1", registry=meter.registry)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {port} for metrics is taken; choose another with --metrics-port (0: none)"
+            raise SupervisionError(message) from error
+        raise
