@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import pydantic
 
@@ -29,20 +29,11 @@ class Name(_Part):
 
 
 class Period(_Part):
-    """Days from one date to another, both included; ``date`` stands for both."""
+    """Days from one date to another, both included."""
 
     name: Name | str = ""
     start: dt.date = pydantic.Field(alias="from")
     end: dt.date = pydantic.Field(alias="to")
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def one_date(cls, value: Any) -> Any:
-        """Read ``date`` as ``from`` and ``to``."""
-        if isinstance(value, dict) and "date" in value and not {"from", "to"} & set(value):
-            rest = {key: item for key, item in value.items() if key != "date"}
-            return rest | {"from": value["date"], "to": value["date"]}
-        return value
 
     @pydantic.model_validator(mode="after")
     def in_order(self) -> Self:

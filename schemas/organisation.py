@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Self
 
 import polars as pl
@@ -72,9 +73,16 @@ class Reference:
             _rosters=Rosters(ordered, groups),
         )
 
+    @staticmethod
+    def from_json(text: bytes | str) -> Reference:
+        """The reference data that `to_json` wrote. `DocumentError` when it is not valid.
+
+        The last few are kept: every partition of a process reads the same control record.
+        """
+        return _read(text.encode() if isinstance(text, str) else bytes(text))
+
     @classmethod
-    def from_json(cls, text: bytes | str) -> Self:
-        """The reference data that `to_json` wrote. `DocumentError` when it is not valid."""
+    def _from_json(cls, text: bytes) -> Self:
         try:
             document = _Document.model_validate_json(text)
         except pydantic.ValidationError as error:
@@ -123,3 +131,8 @@ class Reference:
 def _canonical(document: _Document) -> bytes:
     plain: dict[str, Any] = document.model_dump(mode="json", exclude_defaults=True)
     return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+@lru_cache(maxsize=4)
+def _read(text: bytes) -> Reference:
+    return Reference._from_json(text)

@@ -57,13 +57,13 @@ def _value(node: yaml.Node, path: Path, result: PlacedYaml, file: str) -> Any:
         return _mapping(node, path, result, file)
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     except (yaml.YAMLError, ValueError):
         place = result.places[path]
         result.faults.append(Fault(file, *place, f'"{node.value}" cannot be read as a value'))
         return None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _mapping(node: yaml.MappingNode, path: Path, result: PlacedYaml, file: str) -> dict[str, Any]:

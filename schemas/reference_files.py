@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,7 +184,7 @@ def _raise(faults: list[Fault]) -> None:
 def _units(text: str, file: str) -> tuple[list[Unit], Table]:
     table = read_table(text, file, tuple(_UNIT_REQUIRED), tuple(_UNIT_OPTIONAL))
     units: list[Unit] = []
-    cells = _entries(table, _UNIT_REQUIRED | _UNIT_OPTIONAL, Unit, units)
+    cells = _entries(table, {**_UNIT_REQUIRED, **_UNIT_OPTIONAL}, Unit, units)
     _place(table, cells, unit_faults(units))
     return units, table
 
@@ -193,7 +194,7 @@ def _classes(
 ) -> tuple[list[SchoolClass], Table]:
     table = read_table(text, file, tuple(_CLASS_REQUIRED), tuple(_CLASS_OPTIONAL))
     classes: list[SchoolClass] = []
-    cells = _entries(table, _CLASS_REQUIRED | _CLASS_OPTIONAL, SchoolClass, classes)
+    cells = _entries(table, {**_CLASS_REQUIRED, **_CLASS_OPTIONAL}, SchoolClass, classes)
     if check:
         _place(table, cells, class_faults(classes, units))
     return classes, table
@@ -239,11 +240,11 @@ def _place(table: Table, rows: list[dict[str, Cell]], faults: Iterable[RowFault]
 
 # --- calendar -----------------------------------------------------------------------------------
 
-_KEYS: Final = tuple(
-    info.alias or name
-    for model in (Calendar, DayOff, Period, Name)
-    for name, info in model.model_fields.items()
-) + ("date",)
+_MODELS: Final = (Calendar, DayOff, Period, Name)
+_KEYS: Final = (
+    "date",
+    *(info.alias or name for model in _MODELS for name, info in model.model_fields.items()),
+)
 _EXPECTED: Final = {
     "date_type": DATE_EXPECTED,
     "string_type": "text",
@@ -258,11 +259,33 @@ def _calendar(text: str, file: str) -> tuple[Calendar, list[Fault]]:
     document = read_yaml(text, file)
     if document.faults:
         return Calendar(), document.faults
+    value = {} if document.value is None else _with_ends(document)
     try:
-        return Calendar.model_validate({} if document.value is None else document.value), []
+        return Calendar.model_validate(value), []
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
         return Calendar(), sorted({_calendar_fault(document, file, fault) for fault in found})
+
+
+def _with_ends(document: PlacedYaml) -> Any:
+    """The calendar with ``date`` of a period read as its ``from`` and ``to``."""
+    if not isinstance(document.value, dict):
+        return document.value
+    result = dict(document.value)
+    for part in ("terms", "holidays", "closures"):
+        periods = result.get(part)
+        if isinstance(periods, tuple):
+            paths = [(part, index) for index in range(len(periods))]
+            result[part] = tuple(map(partial(_one_date, document), periods, paths))
+    return result
+
+
+def _one_date(document: PlacedYaml, period: Any, path: tuple[str | int, ...]) -> Any:
+    if not isinstance(period, dict) or "date" not in period or {"from", "to"} & period.keys():
+        return period
+    document.places[*path, "from"] = document.places[*path, "to"] = document.places[*path, "date"]
+    rest = {key: item for key, item in period.items() if key != "date"}
+    return rest | {"from": period["date"], "to": period["date"]}
 
 
 def _calendar_fault(document: PlacedYaml, file: str, fault: Any) -> Fault:

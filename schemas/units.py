@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
 import pydantic
@@ -149,7 +150,7 @@ def _period_faults(entries: Sequence[Any], groups: dict[Any, list[int]]) -> Iter
             yield RowFault(index, "valid_to", message, "a date not before valid_from")
     for indexes in groups.values():
         ordered = sorted(indexes, key=lambda at: (entries[at].first, at))
-        for earlier, later in zip(ordered, ordered[1:], strict=False):
+        for earlier, later in pairwise(ordered):
             if entries[later].first <= entries[earlier].last:
                 message = (
                     f'"{entries[later].code}" has another entry that is valid {_on(entries[later].first)}'
