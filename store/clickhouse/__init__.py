@@ -1,0 +1,1 @@
+"""ClickHouse: the embedded engine behind ClickHouse's HTTP interface, its client and its migrations."""
