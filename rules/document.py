@@ -94,9 +94,9 @@ class Document:
 
 def read_document(root: yaml.Node, report: Report) -> Document:
     """Take a rule document apart. What is wrong goes into ``report``, whose ``rule`` is set."""
+    report.rule = _name_of(root)
     keys = entries(root, report, "a rule", KEYS)
     name = _one(keys, "rule", report)
-    report.rule = name.text if name else ""
     _check_name(name, report)
     _check_presence(keys, root, report)
     return Document(
@@ -122,6 +122,12 @@ def read_document(root: yaml.Node, report: Report) -> Document:
         message=_text(keys, "message", report),
         tests=keys["tests"][1] if "tests" in keys else None,
     )
+
+
+def _name_of(root: yaml.Node) -> str:
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    found = [str(value.value) for key, value in pairs if key.value == "rule" and value.id == "scalar"]
+    return found[0] if found else ""
 
 
 def _check_name(name: Scalar | None, report: Report) -> None:

@@ -7,6 +7,7 @@ from functools import reduce
 
 import polars as pl
 
+from rules.sql.scalar import compile_scalar
 from rules.sql.tree import (
     Arithmetic,
     Between,
@@ -22,6 +23,7 @@ from rules.sql.tree import (
     Node,
     Not,
     Type,
+    names_in,
 )
 
 Column = Callable[[str], pl.Expr]
@@ -38,8 +40,11 @@ _DTYPES: dict[Type, pl.DataType] = {
 def to_polars(node: Node, column: Column = pl.col) -> pl.Expr:  # noqa: C901  (one arm for each kind of node)
     """A Polars expression; ``column`` turns a name into the column that holds it.
 
-    Numbers come out as Float64. Conditions that are null stay null: ``filter`` drops them.
+    What reads no name is computed here: Polars 2.1 gives one row for some constants. Numbers come
+    out as Float64. Conditions that are null stay null: ``filter`` drops them.
     """
+    if not isinstance(node, Literal) and not names_in(node):
+        return pl.lit(compile_scalar(node)({}), dtype=_DTYPES.get(node.type))
     match node:
         case Literal(value=value, type=kind):
             return pl.lit(value, dtype=_DTYPES[kind])
@@ -98,7 +103,13 @@ def _finite(result: pl.Expr) -> pl.Expr:
 def _comparison(op: str, left: Node, right: Node, column: Column) -> pl.Expr:
     if "null" in (left.type, right.type):
         return pl.lit(None, dtype=pl.Boolean)
+    if not names_in(left):
+        # Polars 2.1 gives one row for `constant < when(…)`; the other way round it is right.
+        return _compare(_MIRRORED[op], _operand(right, column), _operand(left, column))
     return _compare(op, _operand(left, column), _operand(right, column))
+
+
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def _operand(node: Node, column: Column) -> pl.Expr:
@@ -141,7 +152,7 @@ def _case(node: Case, column: Column) -> pl.Expr:
     result = _cast(to_polars(node.default, column), node.type)
     for when, then in reversed(node.branches):
         value = _cast(to_polars(then, column), node.type)
-        result = pl.when(_condition(when, column).fill_null(value=False)).then(value).otherwise(result)
+        result = pl.when(_condition(when, column)).then(value).otherwise(result)
     return result
 
 
@@ -165,8 +176,8 @@ def _extreme(function: str, args: list[pl.Expr]) -> pl.Expr:
 
 
 def _nullif(node: Call, args: list[pl.Expr], column: Column) -> pl.Expr:
-    equal = _comparison("=", node.args[0], node.args[1], column).fill_null(value=False)
-    return pl.when(equal.not_()).then(args[0])
+    equal = _comparison("=", node.args[0], node.args[1], column)
+    return pl.when(equal).then(None).otherwise(args[0])
 
 
 def _round(value: pl.Expr, decimals: Node) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
 import sqlglot
@@ -89,6 +90,8 @@ class Source:
         offset = max(offset, 0)
         description = str(details.get("description") or "")
         if description.startswith("Required keyword"):
+            if highlight == "%":
+                return self._percent(offset)
             return Problem(offset, f"something is missing after {highlight!r}", "a value")
         if description.startswith("Expecting )"):
             return Problem(self._open_bracket(), "this bracket is not closed", "')'")
@@ -97,6 +100,14 @@ class Source:
         if not highlight:
             return Problem(offset, "this is not a SQL expression")
         return Problem(offset, f"{highlight!r} is not expected here")
+
+    def _percent(self, offset: int) -> Problem:
+        number = self.tokens[max(self.starts.get(offset, 0) - 1, 0)].text
+        try:
+            share = f"{Decimal(number) / 100} for {number}%"
+        except InvalidOperation:
+            share = "a share such as 0.08 for 8%"
+        return Problem(offset, "percent signs are not numbers", share)
 
     def _offset(self, line: int, column: int) -> int:
         lines = self.text.splitlines(keepends=True)

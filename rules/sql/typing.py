@@ -203,10 +203,11 @@ class Typing:
     def _between(self, tree: exp.Expr) -> Node:
         subject = self.node(tree.this)
         low, high = self.node(tree.args["low"]), self.node(tree.args["high"])
-        for end in (low, high):
-            if subject.type == "bool":
-                self._need(subject, "number", "'between'")
-            self._same(subject, end, at=end)
+        if subject.type == "bool":
+            self._need(subject, "number", "'between'")
+        else:
+            self._same(subject, low, at=low)
+            self._same(subject, high, at=high)
         return Between(subject, low, high, subject.offset)
 
     def _is(self, tree: exp.Expr) -> Node:
