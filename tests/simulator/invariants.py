@@ -1,0 +1,120 @@
+"""What must hold after every schedule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from schemas.topics import AGGREGATES, ALERTS, TRANSITIONS
+from schemas.wire import Aggregate, Transition
+from tests.simulator.logs import Logs
+from tests.simulator.morning import DAY, FIRST_DAY, OFFSET
+
+Key = tuple[str, tuple[tuple[str, str], ...], int]
+
+LEGAL = {
+    None: {"pending", "firing"},
+    "pending": {"firing", "inactive", "retired"},
+    "firing": {"recovering", "resolved", "retracted", "retired"},
+    "recovering": {"firing", "resolved", "retracted", "retired"},
+}
+
+
+def aggregates(logs: Logs) -> dict[Key, Aggregate]:
+    """The newest version of each, and proof that a version never says two things."""
+    newest: dict[Key, Aggregate] = {}
+    for entry in logs.all(AGGREGATES):
+        for row in msgspec.json.decode(entry.value or b"[]", type=list[Aggregate]):
+            key = (row.rule, tuple(sorted(row.group.items())), row.window_start)
+            if key not in newest or newest[key].version <= row.version:
+                newest[key] = row
+    return newest
+
+
+def steps(logs: Logs, topic: str) -> dict[str, list[Transition]]:
+    """Each alert's transitions by ordinal; a transition sent twice must be the same."""
+    found: dict[str, dict[int, Transition]] = defaultdict(dict)
+    for entry in logs.all(topic):
+        step = msgspec.json.decode(entry.value or b"", type=Transition)
+        known = found[step.alert].setdefault(step.ordinal, step)
+        assert known == step, f"two transitions {step.alert}/{step.ordinal}: {known} and {step}"
+    return {alert: [by[n] for n in sorted(by)] for alert, by in found.items()}
+
+
+def check_life(logs: Logs) -> dict[str, list[Transition]]:
+    """Every alert has a legal life and passes `correlate` whole."""
+    judged, passed = steps(logs, TRANSITIONS), steps(logs, ALERTS)
+    assert judged == passed, "correlate lost or changed a transition"
+    for alert, life in judged.items():
+        assert [step.ordinal for step in life] == list(range(1, len(life) + 1)), alert
+        before: str | None = None
+        for step in life:
+            assert step.state in LEGAL.get(before, set()), f"{alert}: {before} → {step.state}"
+            before = step.state
+    return judged
+
+
+def check_counts(logs: Logs, expected: dict[str, dict[tuple[str, int], dict[str, int]]]) -> None:
+    """The archive's newest aggregates equal the recount, digit by digit."""
+    found = aggregates(logs)
+    for rule, groups in expected.items():
+        have = {
+            (dict(group)["school"], (start + OFFSET) // DAY): row.measures
+            for (name, group, start), row in found.items()
+            if name == rule
+        }
+        assert have.keys() == groups.keys(), f"{rule}: other groups"
+        for key, measures in groups.items():
+            for name, value in measures.items():
+                assert have[key][name] == value, f"{rule} {key} {name}: {have[key][name]} for {value}"
+
+
+def recount(sent: list[dict[str, Any]]) -> dict[str, dict[tuple[str, int], dict[str, int]]]:
+    """The naive recount of a simulated morning, in plain Python from what was sent."""
+    seen: set[tuple[str, str]] = set()
+    reports: dict[tuple[str, int], tuple[str, dict[str, Any]]] = {}
+    marks: dict[tuple[str, str, str, str], list[tuple[str, int, str, bool]]] = defaultdict(list)
+    for order, event in enumerate(sent):
+        identity = (event["source"], event["id"])
+        if identity in seen:
+            continue
+        seen.add(identity)
+        data = event["data"]
+        if event["type"] == "attendance.day_reported":
+            key = (data["school"], _day(data["date"]))
+            if key not in reports or reports[key][0] <= event["time"]:
+                reports[key] = (event["time"], data)
+        elif event["type"] in ("attendance.marked", "attendance.corrected"):
+            correction = event["type"] == "attendance.corrected"
+            status = data["new"] if correction else data["status"]
+            pupil = (data["school"], data["pupil"], data["date"], data["session"])
+            marks[pupil].append((event["time"], order, status, correction))
+    return {"school-day-absence": _reports(reports), "absence-spike": _marks(marks)}
+
+
+def _day(date: str) -> int:
+    import datetime as dt
+
+    return (dt.date.fromisoformat(date) - dt.date(1970, 1, 1)).days
+
+
+def _reports(reports: dict[tuple[str, int], tuple[str, dict[str, Any]]]) -> Any:
+    names = ("enrolled", "present", "absent", "released")
+    return {key: {name: data[name] for name in names} for key, (_, data) in reports.items()}
+
+
+def _marks(marks: dict[tuple[str, str, str, str], list[tuple[str, int, str, bool]]]) -> Any:
+    out: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: {"marked": 0, "absent": 0})
+    for (school, _, date, _), rows in marks.items():
+        if all(correction for _, _, _, correction in rows):
+            continue
+        _, _, status, _ = max(rows)
+        counts = out[school, _day(date)]
+        counts["marked"] += 1
+        counts["absent"] += status.startswith("absent")
+    return dict(out)
+
+
+assert FIRST_DAY > 0
