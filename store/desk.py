@@ -147,13 +147,21 @@ class Desk(Protocol):
         """
 
     def lease(
-        self, *, now: int, until: int, limit: int, per_recipient: int, holding: Collection[str] = ()
+        self,
+        *,
+        now: int,
+        until: int,
+        limit: int,
+        per_recipient: int,
+        holding: Collection[str] = (),
+        busy: Collection[Recipient] = (),
     ) -> list[Push]:
         """Take up to ``limit`` due pushes (``per_recipient`` each), the most severe and oldest first.
 
         Due are waiting rows whose time has come and leased ones whose lease ran out, except those
-        the caller is ``holding``. A push waits for earlier ones of its alert to the same recipient.
-        Each lease is a new attempt; one that ran out gets a delivery with the detail `LOST`.
+        the caller is ``holding`` and those to ``busy`` recipients. A push waits for earlier ones of
+        its alert to the same recipient. Each lease is a new attempt; one that ran out gets a delivery
+        with the detail `LOST`.
         """
 
     def receipt(self, receipt: Receipt) -> OutboxState:

@@ -102,7 +102,14 @@ class MemoryDesk:
         return 1
 
     def lease(
-        self, *, now: int, until: int, limit: int, per_recipient: int, holding: Collection[str] = ()
+        self,
+        *,
+        now: int,
+        until: int,
+        limit: int,
+        per_recipient: int,
+        holding: Collection[str] = (),
+        busy: Collection[Recipient] = (),
     ) -> list[Push]:
         """See `Desk.lease`."""
         with self._lock:
@@ -110,7 +117,7 @@ class MemoryDesk:
             leased: list[Push] = []
             for row in sorted(self.rows.values(), key=lambda row: (row.push.severity, row.seq)):
                 recipient = row.push.recipient
-                if len(leased) >= limit or taken[recipient] >= per_recipient:
+                if len(leased) >= limit or taken[recipient] >= per_recipient or recipient in busy:
                     continue
                 if self._leasable(row, now) and row.push.id not in holding:
                     taken[recipient] += 1

@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from oncall import Decision, History
+from oncall import Decision, History, Recipient
 from oncall.decisions import WINDOW_CONTINUED
 from oncall.identity import episode_of
 from schemas.errors import StoreError
@@ -56,7 +56,14 @@ class PostgresDesk:
         return Taken(tuple(item.decision for item in planned), pushes, repeated)
 
     def lease(
-        self, *, now: int, until: int, limit: int, per_recipient: int, holding: Collection[str] = ()
+        self,
+        *,
+        now: int,
+        until: int,
+        limit: int,
+        per_recipient: int,
+        holding: Collection[str] = (),
+        busy: Collection[Recipient] = (),
     ) -> list[Push]:
         """See `Desk.lease`."""
         values = {
@@ -65,6 +72,8 @@ class PostgresDesk:
             "limit": limit,
             "per_recipient": per_recipient,
             "holding": list(holding),
+            "busy_people": [recipient.person for recipient in busy],
+            "busy_channels": [recipient.channel for recipient in busy],
         }
         with transaction(self._engine) as connection:
             rows = connection.execute(LEASE, values).all()

@@ -19,6 +19,7 @@ NOT EXISTS (
 DUE = """
 (o.state = 'waiting' AND o.next_try_at <= :now OR o.state = 'leased' AND o.lease_until <= :now)
 AND NOT (o.id = ANY(:holding))
+AND (o.person, o.channel) NOT IN (SELECT * FROM unnest(:busy_people, :busy_channels))
 """
 
 # A window function and FOR UPDATE do not go together, so candidates are ranked first and locked
@@ -42,7 +43,7 @@ LEASE = text(
     FROM locked WHERE locked.id = o.id
     RETURNING o.*, locked.ran_out
     """  # noqa: S608 - put together from the constants above
-).bindparams(bindparam("holding", type_=ARRAY(Text)))
+).bindparams(*(bindparam(name, type_=ARRAY(Text)) for name in ("holding", "busy_people", "busy_channels")))
 
 LOST_ATTEMPTS = text(
     "INSERT INTO deliveries (id, attempt, outcome, detail, at) VALUES (:id, :attempt, 'retry', :detail, :at) "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from oncall import History, decide, push_id
+from oncall import History, Recipient, decide, push_id
 from schemas.errors import StoreAway, StoreError
 from schemas.wire import Transition
 from store.desk import (
@@ -68,9 +69,7 @@ def take(desk: Desk, *transitions: Transition, planner: Plan = plan, now: int = 
     return desk.take(AlertBatch(PLACE, start, start + len(transitions), transitions), planner, now=now)
 
 
-def lease(
-    desk: Desk, now: int = NOW, limit: int = 100, per_recipient: int = 100, **more: list[str]
-) -> list[Push]:
+def lease(desk: Desk, now: int = NOW, limit: int = 100, per_recipient: int = 100, **more: Any) -> list[Push]:
     return desk.lease(now=now, until=now + 60_000, limit=limit, per_recipient=per_recipient, **more)
 
 
@@ -193,6 +192,12 @@ def test_the_most_severe_then_the_oldest_first_and_bounded(desk: Desk) -> None:
     first = lease(desk, limit=3, per_recipient=2)
     assert [(p.alert, p.person) for p in first] == [("c", "an"), ("d", "chi"), ("a", "an")]
     assert [p.alert for p in lease(desk, limit=3)] == ["b"]
+
+
+def test_busy_recipients_are_passed_over(desk: Desk) -> None:
+    take(desk, alert("a"), alert("b", notify=["leader"], severity="P1"))
+    assert [p.person for p in lease(desk, busy=[Recipient("chi", "webhook")])] == ["an"]
+    assert [p.person for p in lease(desk)] == ["chi"]
 
 
 def test_an_end_waits_for_the_push_before_it(desk: Desk) -> None:
@@ -407,7 +412,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def every_ended_attempt_has_its_delivery(self) -> None:
         for id, row in self.desk.rows.items():
-            # The latest attempt may still be under way, also where an earlier one's late answer closed the row.
+            # The latest attempt may be under way, also where an earlier one's late answer closed the row.
             ended = row.push.attempt - (row.state != "waiting")
             recorded = sorted(n for key, n in self.desk.attempts if key == id)
             assert recorded[:ended] == list(range(1, ended + 1))
