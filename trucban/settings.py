@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from schemas.errors import SettingsError
 from schemas.nearest import did_you_mean
-from trucban.clock import ClockSpec, parse_clock
+from feeds.clock import ClockSpec, parse_clock
 
 PREFIX = "TRUCBAN_"
 DEFAULT_FILE = Path("trucban.toml")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import SettingsError
-from trucban.clock import ZONE, Anchor, BusinessClock, ClockSpec, parse_clock
+from feeds.clock import ZONE, Anchor, BusinessClock, ClockSpec, parse_clock
 
 
 def ms(text: str) -> int:
