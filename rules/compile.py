@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, cast
 
 from rules import message
-from rules.cases import read_cases
+from rules.cases import Case, check_cases, read_cases
 from rules.columns import REFERENCE_DIMENSIONS, groupable, rows_of
 from rules.compiled import Compiled
 from rules.counting import condition, read_counting, read_length, sql
@@ -38,10 +38,19 @@ def compile_rule(
         _check_groups(document, report, kind)
     compiled = _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
     _check_messages(document, report, compiled)
-    tests = read_cases(document.tests, report, types) if document.tests is not None else ()
+    tests = _tests(document, report, types)
     if report.faults or kind is None:
         return None
-    return _rule(document, kind.name, where, compiled, tests)
+    rule = _rule(document, kind.name, where, compiled, tests)
+    check_cases(rule, compiled.numbers, report)
+    return rule
+
+
+def _tests(document: Document, report: Report, types: Mapping[str, EventType]) -> tuple[Case, ...]:
+    if document.tests is None:
+        return ()
+    name = document.event_type.text if document.event_type else ""
+    return read_cases(document.tests, report, name, types)
 
 
 def _event_type(document: Document, report: Report, types: Mapping[str, EventType]) -> EventType | None:

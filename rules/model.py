@@ -8,7 +8,7 @@ baselines, conditions) is evaluated by the judge on merged panes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 AggKind = Literal["count", "sum", "values", "last"]
@@ -142,7 +142,8 @@ class Rule:
     """With ``{placeholders}``, checked when the rule was read."""
     school_in_group: bool
     """The group names a school, so one source partition holds all of it."""
-    tests: tuple[object, ...] = ()
+    tests: tuple[object, ...] = field(default=(), compare=False)
+    """Cases of `rules.cases`; they are no part of what the rule means."""
 
 
 @dataclass(frozen=True, slots=True)
