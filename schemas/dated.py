@@ -66,12 +66,11 @@ class SchoolTables:
         """Number of the segment that a day belongs to."""
         return bisect_right(self._changes, day)
 
-    def look_up(self, schools: pl.Series, days: pl.Series) -> pl.DataFrame:
+    def look_up(self, codes: list[str], days: pl.Series) -> pl.DataFrame:
         """`SCHOOL_DIMENSIONS` and ``_known`` for rows of schools and days."""
         segments = np.searchsorted(np.array(self._changes, np.int64), days.to_numpy(), side="right")
         wanted = np.unique(segments).tolist()
         tables = [self._table(segment) for segment in wanted]
-        codes = schools.to_list()
         if len(tables) == 1:
             return _gather(tables[0].traits, _places(tables[0], codes))
         places = np.zeros(len(codes), np.int64)
@@ -126,10 +125,10 @@ class GradeTables:
     def __post_init__(self) -> None:
         self._changes = changes(self.classes)
 
-    def look_up(self, schools: pl.Series, names: pl.Series, days: pl.Series) -> pl.Series:
+    def look_up(self, schools: list[str], names: list[str], days: pl.Series) -> pl.Series:
         """Grades for rows of schools, classes and days; null where there is none."""
         segments = np.searchsorted(np.array(self._changes, np.int64), days.to_numpy(), side="right")
-        keys = zip(schools.to_list(), names.to_list(), strict=True)
+        keys = zip(schools, names, strict=True)
         wanted = np.unique(segments).tolist()
         if len(wanted) == 1:
             grades = list(map(self._table(wanted[0]).get, keys))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from schemas.events import CONTROL_RECORDS, EVENT_TYPES
 from schemas.fields import Field
 from schemas.registry import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ControlRecord, EventType
@@ -59,7 +61,8 @@ def _type(kind: EventType) -> str:
 
 def _field(field: Field) -> str:
     value = field.expected + ("" if field.required else "; optional")
-    return f"| `{field.name}` | {field.title_en} / {field.title_vi} | {value} | {field.unit} | {field.personal} |"
+    meaning = f"{field.title_en} / {field.title_vi}"
+    return f"| `{field.name}` | {meaning} | {value} | {field.unit} | {field.personal} |"
 
 
 def _facts(kind: EventType) -> list[str]:
@@ -99,4 +102,4 @@ def _time(ms: int) -> str:
 
 
 if __name__ == "__main__":
-    print(events_page(), end="")
+    sys.stdout.write(events_page())

@@ -81,18 +81,6 @@ class Reference:
         """
         return _read(text.encode() if isinstance(text, str) else bytes(text))
 
-    @classmethod
-    def _from_json(cls, text: bytes) -> Self:
-        try:
-            document = _Document.model_validate_json(text)
-        except pydantic.ValidationError as error:
-            faults = [
-                Fault("reference", 0, 0, f"{'.'.join(map(str, found['loc']))}: {found['msg']}")
-                for found in error.errors(include_url=False)
-            ]
-            raise DocumentError(faults) from None
-        return cls.of(document.units, document.classes, document.calendar)
-
     def to_json(self) -> bytes:
         """Canonical JSON: the same reference data gives the same bytes."""
         return _canonical(_Document(units=self.units, classes=self.classes, calendar=self.calendar))
@@ -104,9 +92,10 @@ class Reference:
         field of the same name as a dimension (``vendor`` of a heartbeat) stays.
         """
         days = frame["_day"]
-        columns = self._schools.look_up(frame["school"], days).get_columns()
+        schools = frame["school"].to_list()
+        columns = self._schools.look_up(schools, days).get_columns()
         if "class" in frame.columns:
-            columns.append(self._grades.look_up(frame["school"], frame["class"], days))
+            columns.append(self._grades.look_up(schools, frame["class"].to_list(), days))
         else:
             columns.append(pl.Series("grade", [None], dtype=pl.String).new_from_index(0, len(frame)))
         return frame.with_columns([column for column in columns if column.name not in frame.columns])
@@ -135,4 +124,12 @@ def _canonical(document: _Document) -> bytes:
 
 @lru_cache(maxsize=4)
 def _read(text: bytes) -> Reference:
-    return Reference._from_json(text)
+    try:
+        document = _Document.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        faults = [
+            Fault("reference", 0, 0, f"{'.'.join(map(str, found['loc']))}: {found['msg']}")
+            for found in error.errors(include_url=False)
+        ]
+        raise DocumentError(faults) from None
+    return Reference.of(document.units, document.classes, document.calendar)

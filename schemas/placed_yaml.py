@@ -28,7 +28,7 @@ class PlacedYaml:
 
 
 def read_yaml(text: str, file: str) -> PlacedYaml:
-    """Read one YAML document. Repeated keys, aliases and values YAML cannot make are faults."""
+    """Read one YAML document. Repeated keys and aliases are faults."""
     result = PlacedYaml()
     try:
         aliases = [token for token in yaml.scan(text, yaml.SafeLoader) if isinstance(token, yaml.AliasToken)]
@@ -59,9 +59,7 @@ def _value(node: yaml.Node, path: Path, result: PlacedYaml, file: str) -> Any:
     try:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError):
-        place = result.places[path]
-        result.faults.append(Fault(file, *place, f'"{node.value}" cannot be read as a value'))
-        return None
+        return node.value  # looks like a date and is none: whoever knows what belongs here says so
     finally:
         loader.dispose()
 

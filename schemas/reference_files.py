@@ -184,8 +184,9 @@ def _raise(faults: list[Fault]) -> None:
 def _units(text: str, file: str) -> tuple[list[Unit], Table]:
     table = read_table(text, file, tuple(_UNIT_REQUIRED), tuple(_UNIT_OPTIONAL))
     units: list[Unit] = []
-    cells = _entries(table, {**_UNIT_REQUIRED, **_UNIT_OPTIONAL}, Unit, units)
-    _place(table, cells, unit_faults(units))
+    cells, unread = _entries(table, {**_UNIT_REQUIRED, **_UNIT_OPTIONAL}, Unit, units)
+    faults = unit_faults(units)
+    _place(table, cells, (fault for fault in faults if units[fault.index].parent not in unread))
     return units, table
 
 
@@ -194,7 +195,7 @@ def _classes(
 ) -> tuple[list[SchoolClass], Table]:
     table = read_table(text, file, tuple(_CLASS_REQUIRED), tuple(_CLASS_OPTIONAL))
     classes: list[SchoolClass] = []
-    cells = _entries(table, {**_CLASS_REQUIRED, **_CLASS_OPTIONAL}, SchoolClass, classes)
+    cells, _ = _entries(table, {**_CLASS_REQUIRED, **_CLASS_OPTIONAL}, SchoolClass, classes)
     if check:
         _place(table, cells, class_faults(classes, units))
     return classes, table
@@ -202,18 +203,19 @@ def _classes(
 
 def _entries(
     table: Table, readers: Mapping[str, Reader], model: Callable[..., Any], entries: list[Any]
-) -> list[dict[str, Cell]]:
-    """Append an entry for each row that can be read, and give the cells of those rows."""
+) -> tuple[list[dict[str, Cell]], set[str]]:
+    """Append an entry for each row that can be read; the cells of those rows, and the others' codes."""
     rows: list[dict[str, Cell]] = []
-    if table.faults and not table.rows:
-        return rows
+    unread: set[str] = set()
     for row in table.rows:
         before = len(table.faults)
         values = {name: _read(table, cell, readers[name]) for name, cell in row.items()}
         if len(table.faults) == before and _is_whole(model, values):
             entries.append(model(**values))
             rows.append(row)
-    return rows
+        elif "code" in row:
+            unread.add(row["code"].text)
+    return rows, unread
 
 
 def _is_whole(model: Callable[..., Any], values: dict[str, Any]) -> bool:
@@ -230,8 +232,6 @@ def _read(table: Table, cell: Cell, reader: Reader) -> Any:
 
 
 def _place(table: Table, rows: list[dict[str, Cell]], faults: Iterable[RowFault]) -> None:
-    if table.faults:
-        return
     for fault in faults:
         row = rows[fault.index]
         cell = row.get(fault.column, row["code"])
@@ -257,14 +257,15 @@ _EXPECTED: Final = {
 
 def _calendar(text: str, file: str) -> tuple[Calendar, list[Fault]]:
     document = read_yaml(text, file)
-    if document.faults:
-        return Calendar(), document.faults
     value = {} if document.value is None else _with_ends(document)
     try:
-        return Calendar.model_validate(value), []
+        return Calendar.model_validate(value), document.faults
     except pydantic.ValidationError as error:
         found = error.errors(include_url=False)
-        return Calendar(), sorted({_calendar_fault(document, file, fault) for fault in found})
+        by_place: dict[tuple[int, int], Fault] = {}
+        for fault in (_calendar_fault(document, file, fault) for fault in found):
+            by_place.setdefault((fault.line, fault.column), fault)
+        return Calendar(), document.faults + list(by_place.values())
 
 
 def _with_ends(document: PlacedYaml) -> Any:
@@ -300,8 +301,10 @@ def _calendar_fault(document: PlacedYaml, file: str, fault: Any) -> Fault:
         return Fault(file, line, column, f'"{name}" is missing', _EXPECTED[kind])
     if kind == "value_error":
         return Fault(file, line, column, str(fault["ctx"]["error"]), "a date not before its beginning")
-    expected = fault["ctx"]["expected"] if kind == "literal_error" else _EXPECTED.get(kind, kind)
+    expected = fault["ctx"]["expected"] if kind == "literal_error" else _EXPECTED.get(kind, fault["msg"])
+    if name == "name":
+        expected = "text, or a mapping of vi and en"
     suggestion = ""
     if kind == "literal_error" and isinstance(fault["input"], str):
-        suggestion = nearest(fault["input"], re.findall(r"'([^']+)'", expected))
+        suggestion = nearest(fault["input"], re.findall("'([a-z_]+)'", expected))
     return Fault(file, line, column, f"{fault['input']!r} is not valid here", expected, suggestion)

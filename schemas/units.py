@@ -111,7 +111,9 @@ def _parent_faults(
 ) -> Iterator[RowFault]:
     if not parents:
         message = f'there is no unit "{unit.parent}"'
-        yield RowFault(index, "parent", message, "the code of a unit", nearest(unit.parent, codes))
+        yield RowFault(
+            index, "parent", message, "the code of a unit", nearest(unit.parent, {*codes} - {unit.code})
+        )
     elif KINDS.index(parents[0].kind) >= KINDS.index(unit.kind):
         message = f'a {unit.kind} cannot be under "{unit.parent}", a {parents[0].kind}'
         yield RowFault(index, "parent", message, "a unit of a higher kind (city, district, commune, school)")
@@ -169,4 +171,4 @@ def _uncovered(entry: Dated, covers: Sequence[Dated]) -> int | None:
 
 
 def _on(day: int) -> str:
-    return "before any date" if day == ALWAYS_BEFORE else f"on {day_text(day)}"
+    return "in the distant past" if day == ALWAYS_BEFORE else f"on {day_text(day)}"
