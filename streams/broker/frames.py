@@ -87,6 +87,19 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """What the proxy needs of a Fetch request: how long it may wait, what for, and at most how much."""
+
+    wait_ms: int
+    max_bytes: int
+    offsets: tuple[tuple[tuple[str, int], int], ...]
+    """Topic and partition, and the offset wanted of it."""
+    partition_bytes: int
+    """Sum of the limits of its partitions."""
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
 class Produced:
     """One partition's part of a Produce response; ``at`` is where its error code stands."""
 
@@ -253,6 +266,38 @@ def read_produced(frame: bytes, version: int) -> list[Produced]:
 def as_stored(frame: bytes, row: Produced, base: int) -> bytes:
     """The Produce response with one partition's batch reported as stored at ``base``."""
     return frame[: row.at] + struct.pack(">hq", 0, base) + frame[row.at + 10 :]
+
+
+def read_fetch(frame: bytes, head: Head) -> Fetch | None:
+    """A Fetch request (versions 4 to 11) that names all its partitions; None inside a fetch session."""
+    cursor = _Cursor(frame, head.body + 4)
+    wait_ms = cursor.number(">i")
+    cursor.take(4)
+    max_bytes = cursor.number(">i")
+    cursor.take(1)
+    if head.version >= 7 and (cursor.number(">i"), cursor.number(">i")) not in ((0, -1), (0, 0)):
+        return None
+    offsets: list[tuple[tuple[str, int], int]] = []
+    partition_bytes = 0
+    for _ in range(cursor.count()):
+        topic = cursor.text()
+        for _ in range(cursor.count()):
+            partition = cursor.number(">i")
+            cursor.take(4 if head.version >= 9 else 0)
+            offsets.append(((topic, partition), cursor.number(">q")))
+            cursor.take(8 if head.version >= 5 else 0)
+            partition_bytes += max(cursor.number(">i"), 0)
+    return Fetch(wait_ms, max_bytes, tuple(offsets), partition_bytes, head)
+
+
+def with_wait(frame: bytes, fetch: Fetch, wait_ms: int) -> bytes:
+    """The same Fetch request with another wait, to be answered with whatever there is, within its limits.
+
+    Tansu sleeps half the time a fetch may wait before it looks again, and knows only the whole limit.
+    """
+    at = fetch.head.body + 4
+    limit = min(fetch.max_bytes, fetch.partition_bytes)
+    return frame[:at] + struct.pack(">iii", wait_ms, 1, limit) + frame[at + 12 :]
 
 
 def latest_asked(frame: bytes, head: Head) -> set[tuple[str, int]]:

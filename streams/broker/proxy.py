@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -22,6 +22,10 @@ PENDING_BYTES = 64 * 1024 * 1024
 """With this much waiting, clients are no longer read."""
 OPEN_REQUESTS = 256
 """Requests of one client that may wait for their answers."""
+_TANSU_READS_MS = 1000
+"""Bound for a Fetch of records that are there; with less than some milliseconds Tansu gives none."""
+_TANSU_LOOKS_MS = 1
+"""For a Fetch at the end of the log; with 0 Tansu leaves the partitions out of its answer."""
 
 
 class Committer:
@@ -41,6 +45,10 @@ class Committer:
     def ends(self) -> dict[tuple[str, int], int]:
         """End (next offset) of every partition that was written."""
         return self._upstream.ends
+
+    async def wait_for_more(self, offsets: Iterable[tuple[tuple[str, int], int]], seconds: float) -> bool:
+        """Wait until a partition does not end at its offset any more; False after so many seconds."""
+        return await self._upstream.wait_for_more(offsets, seconds)
 
     async def submit(self, frame: bytes) -> asyncio.Future[bytes]:
         """Queue a request. The future gets Tansu's response when the request is on disk and applied."""
@@ -181,12 +189,22 @@ class ClientSession:
     async def _relayed(self, frame: bytes, head: Head) -> Awaitable[bytes | None]:
         if self._own is None:
             self._own = await self._connect()
+        if head.api == frames.FETCH:
+            frame = await self._when_there_is_more(frame, head)
         reader, writer = self._own
         write_frame(writer, frame)
         await writer.drain()
         if head.api == frames.LIST_OFFSETS:
             return self._ended(reader, head, frames.latest_asked(frame, head))
         return read_frame(reader)
+
+    async def _when_there_is_more(self, frame: bytes, head: Head) -> bytes:
+        """The long poll of a Fetch, done here: Tansu would notice new records late."""
+        fetch = frames.read_fetch(frame, head)
+        if fetch is None:
+            return frame
+        more = await self._committer.wait_for_more(fetch.offsets, max(fetch.wait_ms, 0) / 1000)
+        return frames.with_wait(frame, fetch, _TANSU_READS_MS if more else _TANSU_LOOKS_MS)
 
     async def _ended(self, reader: asyncio.StreamReader, head: Head, asked: set[tuple[str, int]]) -> bytes:
         answer = await read_frame(reader)

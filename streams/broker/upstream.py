@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas.errors import BrokerAway
@@ -54,6 +55,7 @@ class OrderedUpstream:
         self.ends: dict[tuple[str, int], int] = {}
         self.answered = 0
         """Requests that Tansu has answered."""
+        self._waiters: dict[tuple[str, int], set[asyncio.Future[None]]] = {}
         self._placed: dict[tuple[tuple[int, int], tuple[str, int]], dict[int, int]] = {}
         self._reader = reader
         self._writer = writer
@@ -83,6 +85,34 @@ class OrderedUpstream:
     async def drain(self) -> None:
         """Wait until the connection takes more."""
         await self._writer.drain()
+
+    async def wait_for_more(self, offsets: Iterable[tuple[tuple[str, int], int]], seconds: float) -> bool:
+        """Wait until a partition does not end at its offset any more; False after so many seconds."""
+        wanted = list(offsets)
+        at_end = [place for place, offset in wanted if self.ends.get(place, 0) == offset]
+        if len(at_end) < len(wanted):
+            return True
+        more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for place in at_end:
+            self._waiters.setdefault(place, set()).add(more)
+        try:
+            done, _ = await asyncio.wait({more}, timeout=seconds)
+            return bool(done)
+        finally:
+            for place in at_end:
+                self._drop_waiter(place, more)
+
+    def _drop_waiter(self, place: tuple[str, int], more: asyncio.Future[None]) -> None:
+        waiting = self._waiters.get(place)
+        if waiting is not None:
+            waiting.discard(more)
+            if not waiting:
+                del self._waiters[place]
+
+    def _wake(self, place: tuple[str, int]) -> None:
+        for more in self._waiters.get(place, ()):
+            if not more.done():
+                more.set_result(None)
 
     async def close(self) -> None:
         """End the connection; requests without an answer stay without."""
@@ -126,6 +156,7 @@ class OrderedUpstream:
             if row.error == 0:
                 self.ends[place] = row.base + batch.records
                 self._remember(batch, row.base)
+                self._wake(place)
             elif row.error == frames.DUPLICATE_SEQUENCE:
                 known = self._placed.get((batch.producer, place), {})
                 frame = frames.as_stored(frame, row, known.get(batch.sequence, -1))
@@ -142,5 +173,6 @@ class OrderedUpstream:
     def _forget(self, topic: str) -> None:
         for place in [place for place in self.ends if place[0] == topic]:
             del self.ends[place]
+            self._wake(place)
         for key in [key for key in self._placed if key[1][0] == topic]:
             del self._placed[key]

@@ -184,6 +184,28 @@ async def test_a_group_reads_and_keeps_its_offsets(broker: BrokerProcess) -> Non
         await consumer.stop()
 
 
+async def test_a_waiting_fetch_gets_a_record_at_once(broker: BrokerProcess) -> None:
+    await create(broker, "t", 8)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker.address, enable_auto_commit=False, fetch_max_wait_ms=5000
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition("t", p) for p in range(8)])
+        await consumer.seek_to_beginning()
+        async with producer(broker) as one:
+            took = []
+            for number in range(20):
+                waiting = asyncio.create_task(consumer.getone())
+                began = asyncio.get_running_loop().time()
+                await one.send_and_wait("t", b"%d" % number, partition=number % 8)
+                assert (await asyncio.wait_for(waiting, 10)).value == b"%d" % number
+                took.append(asyncio.get_running_loop().time() - began)
+        assert sorted(took)[10] < 0.5  # half of 5 s would be Tansu's own
+    finally:
+        await consumer.stop()
+
+
 def exchange(broker: BrokerProcess, frame: bytes) -> bytes:
     """Send one frame over a fresh connection; the answer, or nothing where the connection is closed."""
     with socket.create_connection(("127.0.0.1", broker.port), 5) as connection:

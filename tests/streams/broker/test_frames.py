@@ -106,3 +106,35 @@ def test_messages(frame: bytes, message: str) -> None:
     with pytest.raises(frames.BadFrame) as caught:
         frames.read_produce(frame, frames.read_head(frame))
     assert str(caught.value) == message
+
+
+def fetch_request(version: int, session: int = 0) -> bytes:
+    frame = struct.pack(">hhih", 1, version, 7, -1) + struct.pack(">iiiib", -1, 500, 1, 50_000_000, 0)
+    if version >= 7:
+        frame += struct.pack(">ii", session, -1 if session == 0 else 3)
+    frame += struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", 2)
+    for partition, offset in ((0, 10), (3, 20)):
+        frame += struct.pack(">i", partition) + (struct.pack(">i", -1) if version >= 9 else b"")
+        frame += struct.pack(">q", offset) + (struct.pack(">q", -1) if version >= 5 else b"")
+        frame += struct.pack(">i", 1000)
+    return frame
+
+
+@pytest.mark.parametrize("version", range(4, 12))
+def test_reads_a_fetch_request_and_gives_it_another_wait(version: int) -> None:
+    frame = fetch_request(version)
+    head = frames.read_head(frame)
+    fetch = frames.read_fetch(frame, head)
+    assert fetch is not None
+    assert fetch.offsets == ((("t", 0), 10), (("t", 3), 20))
+    assert (fetch.wait_ms, fetch.max_bytes, fetch.partition_bytes) == (500, 50_000_000, 2000)
+    quick = frames.with_wait(frame, fetch, 7)
+    assert len(quick) == len(frame)
+    again = frames.read_fetch(quick, head)
+    assert again is not None
+    assert (again.wait_ms, again.max_bytes, again.offsets) == (7, 2000, fetch.offsets)
+
+
+def test_a_fetch_session_is_left_alone() -> None:
+    frame = fetch_request(11, session=5)
+    assert frames.read_fetch(frame, frames.read_head(frame)) is None
