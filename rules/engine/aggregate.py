@@ -170,9 +170,8 @@ def _apply(panes: Panes, query: Query, delta: Delta, position: int) -> None:
     pane.states = merge(query.aggs, pane.states, delta.states)
     pane.position = position
     if delta.added or delta.removed:
-        gone = set(delta.removed)
-        kept = {item for item in pane.evidence if item[1] not in gone}
-        kept.update(delta.added)
+        gone = set(delta.removed)  # may have been added in the same batch
+        kept = {item for item in (*pane.evidence, *delta.added) if item[1] not in gone}
         pane.evidence = sorted(kept)[:EVIDENCE]
 
 

@@ -32,6 +32,7 @@ class CorrelateCore:
 
     def __init__(self, partition: int, options: CoreOptions) -> None:
         self.partition = partition
+        self.options = options
         self._position = 0
         self._known: dict[str, Known] = {}
         self._clock = 0

@@ -143,11 +143,11 @@ class Intake:
         if not verdict.any():
             return 0
         bad = rows.with_columns(pl.Series("_verdict", verdict)).filter(pl.col("_verdict") > 0)
-        for name in frames:
+        for name, frame in list(frames.items()):
             mine = bad.filter(pl.col("_type") == name)
             reused = mine.filter(pl.col("_verdict") == REUSED)["_row"]
-            rejects.extend(_reused(name, frames[name].filter(pl.col("_row").is_in(reused.implode()))))
-            frames[name] = frames[name].filter(~pl.col("_row").is_in(mine["_row"].implode()))
+            rejects.extend(_reused(name, frame.filter(pl.col("_row").is_in(reused.implode()))))
+            frames[name] = frame.filter(~pl.col("_row").is_in(mine["_row"].implode()))
         return int((verdict == REPEAT).sum())
 
     def _verdicts(self, rows: pl.DataFrame) -> npt.NDArray[np.int8]:

@@ -20,6 +20,7 @@ from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey, Reason, alert_id, silent_from
 from rules.engine.measures import Values, measures_of
 from rules.engine.merged import Merged
+from rules.engine.places import Places
 from rules.engine.report import Reporter
 from rules.engine.sources import Sources
 from rules.engine.windows import window_end
@@ -156,7 +157,7 @@ class JudgeCore:
         self._rules = {query: tuple(rules) for query, rules in grouped.items()}
         self._queries = {query.id: query for query in new.rules.queries}
         self.configured = new
-        self._report.reference = new.reference
+        self._report.places = Places(new.reference)
 
     def _rejudge(self, rule: Rule, key: AlertKey, alert: Alert, clock: int) -> None:
         if rule.silence is not None:
@@ -339,13 +340,10 @@ class JudgeCore:
         )
 
     def _is_school_day(self, rule: Rule, key: AlertKey) -> bool:
-        reference = self.configured.reference
-        if reference is None or rule.query.window.kind == "none":
+        if rule.query.window.kind == "none":
             return True
-        day = day_of(key[2])
-        school = dict(zip(rule.query.group_by, key[1], strict=True)).get("school")
-        level = reference.dimensions_of(school, day).get("level") if school else None
-        return reference.is_school_day(day, level)
+        school = dict(zip(rule.query.group_by, key[1], strict=True)).get("school", "")
+        return self._report.places.is_school_day(school, day_of(key[2]))
 
     def _roster(self, rule: Rule, key: AlertKey) -> int | None:
         reference = self.configured.reference

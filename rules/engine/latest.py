@@ -58,7 +58,7 @@ def identity_of(kind: EventType, replaces: tuple[str, ...]) -> Identity:
         (POSITION, pl.Int64()), (FIRST, pl.Int64()), (ORDER, pl.Int64()), (EXPIRES, pl.Int64()),
         (CORRECTS, pl.Boolean()), (COUNTED, pl.Boolean()),
     ]  # fmt: skip
-    return Identity(kind.identity, replaces, tuple([*own, *fields, *dimensions]))
+    return Identity(kind.identity, replaces, (*own, *fields, *dimensions))
 
 
 def identity_keys(rows: pl.DataFrame, fields: tuple[str, ...]) -> Keys:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from rules.model import Baseline, Direct, Formula, Rule
 from rules.sql import Value, compile_scalar, parse_expression
@@ -13,6 +12,7 @@ from schemas.wire import PaneValue
 Values = dict[str, Value]
 Earlier = Callable[[int], Iterable[Sequence[PaneValue]]]
 """Given how many: the states of that many earlier windows of the same weekday, newest first."""
+REMEMBERED = 4096
 Scalar = Callable[[Mapping[str, Value]], Value]
 
 
@@ -112,10 +112,17 @@ class Measures:
         return float(value) if isinstance(value, int | float) else None
 
 
-@lru_cache(maxsize=4096)
+_compiled: dict[str, Measures] = {}
+
+
 def measures_of(rule: Rule) -> Measures:
-    """The rule's compiled measures (memoised)."""
-    return Measures(rule)
+    """The rule's compiled measures, remembered by its content's hash."""
+    found = _compiled.get(rule.hash)
+    if found is None:
+        if len(_compiled) >= REMEMBERED:
+            _compiled.clear()
+        found = _compiled[rule.hash] = Measures(rule)
+    return found
 
 
 def numbers(values: Values) -> dict[str, float | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from schemas.reference import Reference
 
 from rules.engine.life import NEXT, Alert, Reason, transition_id
 from rules.engine.measures import Values, numbers
+from rules.engine.places import Places
 from rules.engine.windows import window_end
 from rules.message import render
 from rules.model import Rule
@@ -19,7 +19,7 @@ class Reporter:
     """Collects transitions until they are sent."""
 
     def __init__(self) -> None:
-        self.reference: Reference | None = None
+        self.places = Places(None)
         self._out: list[OutRecord] = []
 
     def take(self) -> list[OutRecord]:
@@ -77,8 +77,7 @@ class Reporter:
     ) -> dict[str, str]:
         shown: dict[str, float | int | str | None] = {**values, **group}
         if "school" in group:
-            day = day_of(alert.start or at)
-            dimensions = self.reference.dimensions_of(group["school"], day) if self.reference else {}
+            dimensions = self.places.of(group["school"], day_of(alert.start or at))
             shown = {"school_name": group["school"], **dimensions, **shown}
         shown["at"] = at
         shown["since"] = alert.start if rule.silence is not None else (alert.since or at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from schemas.topics import AGGREGATES, ALERTS, TRANSITIONS
 from schemas.wire import Aggregate, Transition
 from tests.simulator.logs import Logs
-from tests.simulator.morning import DAY, FIRST_DAY, OFFSET
+from tests.simulator.morning import DAY, OFFSET
 
 Key = tuple[str, tuple[tuple[str, str], ...], int]
 
@@ -95,8 +96,6 @@ def recount(sent: list[dict[str, Any]]) -> dict[str, dict[tuple[str, int], dict[
 
 
 def _day(date: str) -> int:
-    import datetime as dt
-
     return (dt.date.fromisoformat(date) - dt.date(1970, 1, 1)).days
 
 
@@ -115,6 +114,3 @@ def _marks(marks: dict[tuple[str, str, str, str], list[tuple[str, int, str, bool
         counts["marked"] += 1
         counts["absent"] += status.startswith("absent")
     return dict(out)
-
-
-assert FIRST_DAY > 0

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from rules.engine.configured import encode_config
+from schemas.reference import Reference, SchoolClass, Unit
 from schemas.topics import ARRIVED, CONTROL, EVENTS, KIND, PULSE, partition_of
 from schemas.wire import Config, OutRecord, Pulse, RuleFile
 
 OFFSET = 7 * 3_600_000
 DAY = 86_400_000
 FIRST_DAY = 20_703  # 2026-09-07, a Monday
-CATALOGUE = Path(__file__).parents[2] / "rules" / "catalogue"
+RULES = Path(__file__).parent / "rules"
 STATUSES = ("present", "present", "present", "absent_excused", "absent_unexcused", "late")
 
 
-def rule_files(directory: Path = CATALOGUE) -> list[RuleFile]:
-    """The catalogue as it travels."""
+def rule_files(directory: Path = RULES) -> list[RuleFile]:
+    """Rules as they travel."""
     return [
         RuleFile(str(path.relative_to(directory)), path.read_text("utf-8"))
         for path in sorted(directory.rglob("*.yaml"))
@@ -32,17 +34,45 @@ def rule_files(directory: Path = CATALOGUE) -> list[RuleFile]:
 
 def iso(ms: int) -> str:
     """RFC 3339 in civil time."""
-    import datetime as dt
-
     moment = dt.datetime.fromtimestamp(ms / 1000, dt.timezone(dt.timedelta(hours=7)))
     return moment.isoformat(timespec="milliseconds")
 
 
 def civil_date(day: int) -> str:
     """``YYYY-MM-DD`` of a day."""
-    import datetime as dt
-
     return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
+
+
+def reference(schools: int, pupils: int) -> Reference:
+    """A commune of primary schools with one class each, school on every weekday."""
+    first = dt.date(2020, 1, 1)
+    [f"TH{n:02d}" for n in range(schools)]
+    units = [
+        Unit(code="C1", name="Xã Một", kind="commune", valid_from=first),
+        *(
+            Unit(
+                code=f"TH{n:02d}",
+                name=f"Trường {n}",
+                kind="school",
+                parent="C1",
+                level="primary",
+                valid_from=first,
+            )
+            for n in range(schools)
+        ),
+    ]
+    classes = [
+        SchoolClass(
+            code="1A",
+            school=f"TH{n:02d}",
+            grade="1",
+            sessions=("morning",),
+            enrolled=pupils,
+            valid_from=first,
+        )
+        for n in range(schools)
+    ]
+    return Reference.of(units, classes)
 
 
 @dataclass(slots=True)
@@ -54,7 +84,7 @@ class Morning:
     schools: int = 4
     pupils: int = 6
     days: int = 2
-    mode: str = "data"
+    mode: Literal["wall", "data"] = "data"
     misplaced: bool = True
     """Some senders use another partitioner. When their events are forwarded depends on speed."""
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -66,8 +96,13 @@ class Morning:
 
     def records(self) -> list[OutRecord]:
         """Everything, in the order in which it is sent."""
-        mode = "wall" if self.mode == "wall" else "data"
-        config = encode_config(Config(rules=rule_files(), reference=None, clock_mode=mode))
+        config = encode_config(
+            Config(
+                rules=rule_files(),
+                reference=reference(self.schools, self.pupils).to_json(),
+                clock_mode=self.mode,
+            )
+        )
         out = [OutRecord(EVENTS, p, None, config, ((KIND, CONTROL),)) for p in range(self.partitions)]
         for day in range(FIRST_DAY, FIRST_DAY + self.days):
             out.extend(self._day(day))
@@ -127,15 +162,18 @@ class Morning:
         for _ in range(times):
             self.sent.append(event)
             right = partition_of(event["data"]["school"], self.partitions)
-            partition = right if not self.misplaced or self._random.random() > 0.08 else self._random.randrange(self.partitions)
+            partition = (
+                right
+                if not self.misplaced or self._random.random() > 0.08
+                else self._random.randrange(self.partitions)
+            )
             yield OutRecord(
                 EVENTS, partition, event["data"]["school"].encode(), json.dumps(event).encode(),
                 ((ARRIVED, str(at).encode()),),
             )  # fmt: skip
 
     def _pulses(self, clock: int) -> Iterator[OutRecord]:
-        mode = "wall" if self.mode == "wall" else "data"
         every = 600_000 if self.mode == "wall" else 0
-        value = msgspec.json.encode(Pulse(clock, mode, every))
+        value = msgspec.json.encode(Pulse(clock, self.mode, every))
         for partition in range(self.partitions):
             yield OutRecord(EVENTS, partition, None, value, ((KIND, PULSE),))

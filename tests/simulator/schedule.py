@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rules.engine.correlate import CorrelateCore
@@ -14,7 +15,11 @@ from schemas.wire import Core, CoreOptions, OutRecord
 from tests.simulator.logs import Logs
 from tests.simulator.nodes import Faults, Node
 
-CORES = {"count": CountCore, "judge": JudgeCore, "correlate": CorrelateCore}
+CORES: dict[str, Callable[[int, CoreOptions], Core]] = {
+    "count": CountCore,
+    "judge": JudgeCore,
+    "correlate": CorrelateCore,
+}
 NO_FAULTS = Faults()
 
 
