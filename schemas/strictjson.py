@@ -15,7 +15,8 @@ from typing import Any, Final
 MAX_DEPTH: Final = 32
 INT64: Final = range(-(2**63), 2**63)
 
-_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string may lack its end: it is taken whole nevertheless, so that no text is looked at twice.
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

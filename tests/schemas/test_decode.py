@@ -162,3 +162,19 @@ def test_a_bad_row_leaves_the_batch_around_it() -> None:
 
 def test_an_empty_batch() -> None:
     assert decode([], []) == Decoded({}, [])
+
+
+def test_a_thousand_ordinary_events_go_the_fast_way() -> None:
+    values = [
+        json.dumps(event() | {"id": f"e{n}", "datacontenttype": "application/json"}).encode()
+        for n in range(1000)
+    ]
+    decoded = decode(values, [ARRIVED] * 1000)
+    assert (len(decoded.frames["attendance.day_reported"]), decoded.checked_singly) == (1000, 0)
+
+
+def test_an_unusual_extension_is_checked_singly_and_accepted() -> None:
+    values = [json.dumps(event() | extra).encode() for extra in ({"tenant": "x"}, {}, {"subject": None})]
+    decoded = decode(values, [ARRIVED] * 3)
+    assert decoded.frames["attendance.day_reported"]["_row"].to_list() == [0, 1, 2]
+    assert decoded.checked_singly == 2

@@ -144,3 +144,11 @@ def test_the_bounds_of_time_are_inside() -> None:
     assert isinstance(validate(outer(time="2000-01-01T00:00:00Z"), ARRIVED), Event)
     assert isinstance(validate(inner(date="2026-09-09"), ARRIVED), Event)
     assert isinstance(validate(inner(date="2026-09-10"), ARRIVED), Reject)
+
+
+def test_hostile_text_takes_no_longer_than_its_length() -> None:
+    """Each of these takes minutes when some text is looked at again and again."""
+    quotes = b"[" * 33 + b'"' + b'\\"' * 240_000
+    digits = b'{"a": ' + b"9" * 500_000 + b"}"
+    for value in (quotes, digits, b"[" * 500_000, b'{"a":' * 90_000, b'"' * 500_000):
+        assert isinstance(validate(value, ARRIVED), Reject)

@@ -36,7 +36,7 @@ dates = st.dates(FIRST, LAST).map(dt.date.isoformat)
 def times(draw: st.DrawFn) -> str:
     """RFC 3339 times in the forms that senders use."""
     offset = draw(st.sampled_from([0, 420, -300, 345]))
-    naive = draw(st.datetimes(dt.datetime(2000, 1, 2), dt.datetime(2026, 9, 8)))
+    naive = dt.datetime.combine(draw(st.dates(FIRST, dt.date(2026, 9, 7))), draw(st.times()))
     zone = dt.timezone(dt.timedelta(minutes=offset))
     digits = draw(st.sampled_from(["seconds", "milliseconds", "microseconds"]))
     text = naive.replace(tzinfo=zone).isoformat(timespec=digits)
@@ -185,11 +185,14 @@ def mutated(draw: st.DrawFn, kind: EventType) -> bytes:
     pairs = pairs_of(draw(documents(kind)))
     for _ in range(draw(st.integers(0, 2))):
         inside = [at for at, (_, item) in enumerate(pairs) if isinstance(item, list)]
-        if inside and draw(st.booleans()):
+        deep: bool = draw(st.booleans())
+        if inside and deep:
             pairs[inside[0]] = (pairs[inside[0]][0], draw(_changed(pairs[inside[0]][1])))
         else:
             pairs = draw(_changed(pairs))
-    blanks, escapes, shuffle = (draw(st.booleans()) for _ in range(3))
+    blanks: bool = draw(st.booleans())
+    escapes: bool = draw(st.booleans())
+    shuffle: bool = draw(st.booleans())
     raw = write(draw, pairs, blanks=blanks, escapes=escapes, shuffle=shuffle).encode("utf-8", "replace")
     if draw(st.integers(0, 5)):
         return raw
