@@ -112,10 +112,6 @@ class Reference:
         """Whether ``day`` is a school day; see `Calendar.is_school_day`."""
         return self.calendar.is_school_day(day, level, units)
 
-    def is_known(self, school: str, day: int) -> bool:
-        """Whether a school of that code is valid on a day."""
-        return any(unit.code == school and unit.kind == "school" and unit.holds(day) for unit in self.units)
-
 
 def _canonical(document: _Document) -> bytes:
     plain: dict[str, Any] = document.model_dump(mode="json", exclude_defaults=True)
