@@ -76,7 +76,7 @@ class Index:
 
 
 def load_index(path: Path) -> Index:
-    """Check a file. Raises `DocumentError` with (at most 200 of) its faults, `SettingsError` if unreadable."""
+    """Check a file. Raises `DocumentError` with (at most 200 of) its faults, or `SettingsError`."""
     try:
         with path.open("rb") as stream:
             return index_rows(stream, path.name)
@@ -232,7 +232,7 @@ def _send(outlet: Outlet, report: Report) -> None:
 
 
 def _pulse(outlet: Outlet, clock: int) -> None:
-    value = msgspec.json.encode(Pulse(clock, "data"))
+    value = msgspec.json.encode(Pulse(clock, "data", every=0))
     for partition in range(outlet.partitions):
         outlet.send(EVENTS, partition, None, value, [(KIND, PULSE), (ARRIVED, str(clock).encode())])
 

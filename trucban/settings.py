@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from feeds.clock import ClockSpec, parse_clock
 from schemas.errors import SettingsError
 from schemas.nearest import did_you_mean
-from feeds.clock import ClockSpec, parse_clock
 
 PREFIX = "TRUCBAN_"
 DEFAULT_FILE = Path("trucban.toml")

@@ -1,0 +1,161 @@
+"""The processes of an installation, each run by one command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from types import FrameType
+
+from schemas.errors import SettingsError
+from trucban.addresses import broker_address, clickhouse_url, database_url, run_directory
+from trucban.logs import configure_logs
+from trucban.metrics import Meter, serve_metrics
+from trucban.settings import Settings
+
+PATIENCE = 60.0
+"""How long a process waits for `up` to write an address, in seconds."""
+
+
+def worker(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the agents until SIGTERM."""
+    meter = _begin(settings, args.name or "worker")
+    from rules.engine.correlate import CorrelateCore
+    from rules.engine.count import CountCore
+    from rules.engine.judge import JudgeCore
+    from schemas.topics import judge_partitions
+    from schemas.wire import CoreOptions
+    from streams.app import Cores, WorkerSettings, run_worker
+
+    options = CoreOptions(settings.partitions, judge_partitions(settings.partitions))
+    name = args.name or f"{socket.gethostname()}-{os.getpid()}"
+    directory = settings.data_dir / "faust" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    run_worker(
+        WorkerSettings(
+            broker=broker_address(settings),
+            partitions=settings.partitions,
+            data_dir=directory,
+            member_id=args.name,
+            metrics=meter,
+        ),
+        Cores(
+            count=lambda partition: CountCore(partition, options),
+            judge=lambda partition: JudgeCore(partition, options),
+            correlate=lambda partition: CorrelateCore(partition, options),
+        ),
+    )
+    return 0
+
+
+def notifier(settings: Settings, args: argparse.Namespace) -> int:
+    """Decide and deliver until SIGTERM."""
+    _begin(settings, args.name or "notifier")
+    from notify.notifier import run_notifier
+    from notify.settings import NotifierSettings
+
+    if settings.oncall is not None:
+        _must_exist(settings.oncall, "oncall")
+    asyncio.run(
+        run_notifier(
+            NotifierSettings(
+                broker=broker_address(settings),
+                database=database_url(settings, PATIENCE),
+                oncall=settings.oncall,
+            )
+        )
+    )
+    return 0
+
+
+def pulse(settings: Settings, args: argparse.Namespace) -> int:
+    """Tell rules, reference data and time until SIGTERM."""
+    meter = _begin(settings, args.name or "pulse")
+    from rules.load import CATALOGUE
+    from trucban.pulse import PulseSettings, run_pulse
+
+    for name in ("rules", "reference"):
+        if (path := getattr(settings, name)) is not None:
+            _must_exist(path, name)
+    run_pulse(
+        PulseSettings(
+            broker=broker_address(settings),
+            partitions=settings.partitions,
+            clock=settings.clock_spec,
+            rules=settings.rules or CATALOGUE,
+            reference=settings.reference,
+            clock_file=run_directory(settings) / "clock",
+        ),
+        meter,
+        stop_at_signals(),
+    )
+    return 0
+
+
+def archiver(settings: Settings, args: argparse.Namespace) -> int:
+    """Write the log into ClickHouse until SIGTERM."""
+    _begin(settings, args.name or "archiver")
+    from streams.archiver import ArchiverSettings, run_archiver
+
+    run_archiver(
+        ArchiverSettings(
+            broker=broker_address(settings),
+            clickhouse=clickhouse_url(settings, PATIENCE),
+        )
+    )
+    return 0
+
+
+def broker(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the embedded broker until SIGTERM."""
+    _begin(settings, args.name or "broker")
+    from streams.broker.process import run_broker
+
+    asyncio.run(run_broker(settings.data_dir, settings.broker_port, host=settings.host))
+    return 0
+
+
+def clickhouse(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the embedded ClickHouse until SIGTERM."""
+    _begin(settings, args.name or "clickhouse")
+    from store.clickhouse.server import run_clickhouse
+
+    run_clickhouse(settings.data_dir, settings.clickhouse_port, host=settings.host)
+    return 0
+
+
+def postgres(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the embedded PostgreSQL until SIGTERM."""
+    _begin(settings, args.name or "postgres")
+    from store.postgres import run_postgres
+
+    run_postgres(settings.data_dir)
+    return 0
+
+
+def stop_at_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return stop
+
+
+def _begin(settings: Settings, name: str) -> Meter:
+    configure_logs(process=name, form=settings.log_format, level=settings.log_level)
+    meter = Meter()
+    serve_metrics(meter, settings.metrics_port)
+    return meter
+
+
+def _must_exist(path: Path, name: str) -> None:
+    if not path.exists():
+        raise SettingsError(f"setting {name}: there is no {path}")

@@ -1,0 +1,144 @@
+"""The pulse process: topics, control records, and the business time each second into every partition."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from feeds.clock import BusinessClock, ClockSpec
+from feeds.outlet import KafkaOutlet, Meta, Outlet, read_meta
+from rules.engine.configured import encode_config
+from schemas.errors import BrokerAway
+from schemas.topics import ARRIVED, CONTROL, EVENTS, KIND, META, PULSE
+from schemas.wire import Config, Pulse
+from streams.topics import TopicOptions, ensure_topics
+from trucban.controls import Controls, look, watch
+from trucban.metrics import CLOCK, CONTROL_FAULTS, CONTROLS, PULSES, Meter
+
+SECOND_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PulseSettings:
+    """What the pulse process needs to know."""
+
+    broker: str
+    partitions: int
+    clock: ClockSpec
+    rules: Path
+    reference: Path | None
+    clock_file: Path
+    """Where the newest business time told is kept, so that it never goes back."""
+
+
+class Teller:
+    """Writes pulses and control records through an outlet."""
+
+    def __init__(self, outlet: Outlet, clock: BusinessClock, meter: Meter) -> None:
+        self._outlet = outlet
+        self._clock = clock
+        self._meter = meter
+
+    def begin(self) -> None:
+        """Tell senders everywhere which clock runs here, and the agents its mode."""
+        self._outlet.send(META, 0, None, msgspec.json.encode(Meta(clock=self._clock.anchor)), [])
+        self._control(Config(clock_mode=self._clock.spec.mode))
+
+    def change(self, config: Config, told: dict[str, str]) -> None:
+        """Publish a new version; what was published is noted after it is acknowledged everywhere."""
+        self._control(config)
+        self._outlet.send(META, 0, None, msgspec.json.encode(Meta(published=told)), [])
+        self._outlet.flush()
+        self._meter.add(CONTROLS)
+
+    def pulse(self, clock: int) -> None:
+        """Tell the business time in every partition."""
+        every = round(SECOND_MS * self._clock.spec.rate)
+        value = msgspec.json.encode(Pulse(clock, self._clock.spec.mode, every))
+        headers = [(KIND, PULSE), (ARRIVED, str(clock).encode())]
+        for partition in range(self._outlet.partitions):
+            self._outlet.send(EVENTS, partition, None, value, headers)
+        self._outlet.flush()
+        self._meter.add(PULSES, self._outlet.partitions)
+        self._meter.set(CLOCK, clock / 1000)
+
+    def _control(self, config: Config) -> None:
+        value = encode_config(config)
+        for partition in range(self._outlet.partitions):
+            self._outlet.send(EVENTS, partition, None, value, [(KIND, CONTROL)])
+        self._outlet.flush()
+
+
+def run_pulse(settings: PulseSettings, meter: Meter, stop: threading.Event) -> None:
+    """Run until ``stop``. While the broker is away it waits and says so.
+
+    Raises `LogError` if the topics cannot be made or a record is refused.
+    """
+    log: structlog.stdlib.BoundLogger = structlog.get_logger("pulse")
+    while not stop.is_set():
+        try:
+            epoch = ensure_topics(
+                settings.broker, settings.partitions, TopicOptions(clock=settings.clock.mode), timeout=10.0
+            )
+            log.info("pulse: the topics are there", epoch=epoch, partitions=settings.partitions)
+            _tell(settings, meter, stop, log)
+        except BrokerAway as error:
+            log.warning("pulse: waiting for the broker", reason=str(error))
+            stop.wait(1.0)
+
+
+def _tell(
+    settings: PulseSettings, meter: Meter, stop: threading.Event, log: structlog.stdlib.BoundLogger
+) -> None:
+    outlet = KafkaOutlet(settings.broker)
+    clock = BusinessClock(settings.clock, real=real_now(), last=read_clock(settings.clock_file))
+    teller = Teller(outlet, clock, meter)
+    controls = watch(settings.rules, settings.reference, read_meta(settings.broker).published or {})
+    teller.begin()
+    seen = None
+    while not stop.is_set():
+        began = time.monotonic()
+        if (now := look(settings.rules, settings.reference)) != seen:
+            seen = now
+            _publish(teller, controls, meter, log)
+        if settings.clock.mode != "data":
+            told = clock.tick(real_now())
+            write_clock(settings.clock_file, told)  # first: what is told is never ahead of the file
+            teller.pulse(told)
+        stop.wait(max(0.0, began + 1.0 - time.monotonic()))
+
+
+def _publish(teller: Teller, controls: Controls, meter: Meter, log: structlog.stdlib.BoundLogger) -> None:
+    change = controls.poll()
+    for fault in change.faults:
+        log.error("pulse: a file has a fault; what is in force stays", fault=str(fault))
+    meter.set(CONTROL_FAULTS, len(change.faults))
+    if change.config is not None:
+        teller.change(change.config, controls.acknowledge(change))
+        log.info("pulse: published", **change.hashes)
+
+
+def read_clock(path: Path) -> int | None:
+    """The newest business time told, None before the first."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+
+
+def write_clock(path: Path, told: int) -> None:
+    """Note the newest business time, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(str(told), encoding="ascii")
+    part.replace(path)
+
+
+def real_now() -> int:
+    """Real time, ms since the epoch."""
+    return time.time_ns() // 1_000_000
