@@ -15,6 +15,9 @@ from schemas.errors import StoreAway, StoreError
 _LATER = {159, 202, 209, 210, 241, 242, 243, 252, 279, 319, 439}
 """Codes that say "not now": time, load, memory, disk, too many parts. The same request may succeed."""
 
+_INSERT = {"max_partitions_per_insert_block": "0", "input_format_null_as_default": "0"}
+"""Old events may fall into any number of months; a null where none can be is a refusal."""
+
 
 class Refused(StoreError):
     """ClickHouse understood the request and refused it: ``code`` is its error number, 0 if unknown."""
@@ -60,7 +63,7 @@ class ClickHouse:
     def insert(self, table: str, columns: list[str], body: bytes, format: str) -> None:
         """Insert ``body``, written in one of ClickHouse's formats."""
         with translated():
-            self._connected().raw_insert(table, columns, body, fmt=format)
+            self._connected().raw_insert(table, columns, body, fmt=format, settings=_INSERT)
 
     def close(self) -> None:
         """Let the connections go."""

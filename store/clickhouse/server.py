@@ -65,7 +65,7 @@ class Gate:
 
     def application(self) -> web.Application:
         """The web application: ``/ping``, ``/`` and ``/DATABASE``."""
-        app = web.Application()
+        app = web.Application(client_max_size=self._limits.body)
         for path in ("/ping", "/replicas_status"):
             app.router.add_get(path, self.ping)
         for path in ("/", "/{database:[A-Za-z_][A-Za-z0-9_]*}"):
@@ -248,9 +248,7 @@ async def serve(
         gate.close()
 
     app.on_cleanup.append(close)
-    runner = web.AppRunner(
-        app, handler_cancellation=True, auto_decompress=False, access_log=None, client_max_size=limits.body
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, auto_decompress=False, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
