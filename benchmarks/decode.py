@@ -15,6 +15,7 @@ ARRIVED = parse_time("2026-11-23T09:00:00+07:00")
 
 
 def event(number: int, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """An event of a type, as a sender writes it."""
     clock = f"07:{number // 100 % 60:02d}:{number % 60:02d}.{number % 1000:03d}"
     return {
         "specversion": "1.0",
@@ -28,20 +29,24 @@ def event(number: int, kind: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def marked(number: int, **more: Any) -> dict[str, Any]:
+    """A mark of one pupil."""
     pupil = {"class": f"{number % 9 + 1}A{number % 5}", "pupil": f"0100{number:08d}", "date": "2026-11-23"}
     return event(number, "attendance.marked", {**pupil, "session": "morning", "status": "present", **more})
 
 
 def reported(number: int) -> dict[str, Any]:
+    """A school's day."""
     counts = {"enrolled": number, "present": number, "absent": 0, "released": 0}
     return event(number, "attendance.day_reported", {"date": "2026-11-23", **counts})
 
 
 def heartbeat(number: int) -> dict[str, Any]:
+    """A sign of life."""
     return event(number, "source.heartbeat", {"vendor": "v1"})
 
 
 def measure(name: str, documents: list[dict[str, Any]], *, escapes: bool = False) -> None:
+    """Decode a batch several times and print the best time for one event."""
     values = [json.dumps(one, ensure_ascii=escapes, separators=(",", ":")).encode() for one in documents]
     arrived = [ARRIVED] * len(values)
     decoded = decode(values, arrived)
@@ -58,6 +63,7 @@ def measure(name: str, documents: list[dict[str, Any]], *, escapes: bool = False
 
 
 def main() -> None:
+    """Measure each kind of batch."""
     numbers = range(ROWS)
     reason = 'Bị ốm, có phép "38,5°C"'
     measure("attendance.marked", [marked(n) for n in numbers])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -11,8 +12,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     Letters of the other case count as equal. Of equally close words the first in sorted order wins.
     """
-    by_lower = {name.lower(): name for name in sorted(known, reverse=True)}
-    matches = get_close_matches(word[:80].lower(), sorted(by_lower), n=1, cutoff=0.6)
+    return _nearest(word[:80], tuple(sorted(known)))
+
+
+@lru_cache(maxsize=256)  # a sender with one wrong word sends it in every event
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    by_lower = {name.lower(): name for name in reversed(known)}
+    matches = get_close_matches(word.lower(), sorted(by_lower), n=1, cutoff=0.6)
     return by_lower[matches[0]] if matches else ""
 
 
