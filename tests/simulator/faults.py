@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from rules.engine.count import CountCore
 from schemas.topics import PANES
-from schemas.wire import Core, LogBatch, OutRecord, PanesRecord, QueryPanes, Snapshot
+from schemas.wire import Core, LogBatch, OutRecord, PanesRecord, PaneValue, QueryPanes, Snapshot
 from tests.simulator.nodes import Faults
 
-Change = Callable[[tuple[object, ...], list[object]], list[object]]
+Key = tuple[object, ...]
+States = list[PaneValue]
+Change = Callable[[Key, States], States]
 
 
 class _Wrapped:
@@ -45,7 +46,7 @@ class Differences(_Wrapped):
     def __init__(self, agent: str, core: Core) -> None:
         super().__init__(core)
         self._agent = agent
-        self._known: dict[tuple[object, ...], list[object]] = {}
+        self._known: dict[Key, States] = {}
 
     def flush(self) -> list[OutRecord]:
         out = super().flush()
@@ -57,21 +58,17 @@ class Differences(_Wrapped):
         if self._agent != "judge":
             super().apply(batch)
             return
-        values = [self._sum(value) for value in batch.values]
+        values: list[bytes | None] = [self._sum(value) for value in batch.values]
         super().apply(
             LogBatch(batch.partition, batch.offsets, batch.keys, values, batch.headers, batch.timestamps)
         )
 
     def _difference(self, record: OutRecord) -> OutRecord:
         panes = msgspec.msgpack.decode(record.value or b"", type=PanesRecord)
-        changed = _with(
-            panes, lambda key, now: _combined(now, self._known.get(key), -1, self._keep(key, now))
-        )
-        return OutRecord(
-            record.topic, record.partition, record.key, msgspec.msgpack.encode(changed), record.headers
-        )
+        value = msgspec.msgpack.encode(_with(panes, self._change))
+        return OutRecord(record.topic, record.partition, record.key, value, record.headers)
 
-    def _change(self, key: tuple[object, ...], now: list[object]) -> list[object]:
+    def _change(self, key: Key, now: States) -> States:
         before, self._known[key] = self._known.get(key), now
         return _combined(now, before, -1)
 
@@ -79,12 +76,12 @@ class Differences(_Wrapped):
         panes = msgspec.msgpack.decode(value or b"", type=PanesRecord)
         return msgspec.msgpack.encode(_with(panes, self._total))
 
-    def _total(self, key: tuple[object, ...], now: list[object]) -> list[object]:
+    def _total(self, key: Key, now: States) -> States:
         total = self._known[key] = _combined(now, self._known.get(key), 1)
         return total
 
 
-def _combined(now: list[object], other: Iterable[object] | None, sign: int) -> list[object]:
+def _combined(now: States, other: States | None, sign: int) -> States:
     if other is None:
         return now
     return [
@@ -94,20 +91,16 @@ def _combined(now: list[object], other: Iterable[object] | None, sign: int) -> l
 
 
 def _with(record: PanesRecord, change: Change) -> PanesRecord:
-    panes = [
-        msgspec.structs.replace(
-            sheet,
-            panes=[_changed(record, sheet.query, sheet.window_start, pane, change) for pane in sheet.panes],
-        )
-        for sheet in record.panes
-    ]
-    return msgspec.structs.replace(record, panes=panes)
+    sheets = [_changed(record.source, sheet, change) for sheet in record.panes]
+    return msgspec.structs.replace(record, panes=sheets)
 
 
-def _changed(record: PanesRecord, query: str, start: int, pane: PaneState, change: object) -> PaneState:
-    key = (record.source, query, start, pane.group)
-    states = change(key, list(pane.states))  # type: ignore[operator]
-    return msgspec.structs.replace(pane, states=states)
+def _changed(source: int, sheet: QueryPanes, change: Change) -> QueryPanes:
+    panes = []
+    for pane in sheet.panes:
+        key = (source, sheet.query, sheet.window_start, pane.group)
+        panes.append(msgspec.structs.replace(pane, states=change(key, list(pane.states))))
+    return msgspec.structs.replace(sheet, panes=panes)
 
 
 class MachineClock(_Wrapped):
