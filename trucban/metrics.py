@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server
 from prometheus_client import Gauge as PrometheusGauge
 
 from schemas.errors import SupervisionError
@@ -120,6 +120,7 @@ def serve_metrics(meter: Meter, port: int) -> None:
     """Serve ``/metrics`` on 127.0.0.1 from a thread; ``port`` 0: not at all."""
     if port == 0:
         return
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many series, which nobody reads
     try:
         start_http_server(port, addr="127.0.0.1", registry=meter.registry)
     except OSError as error:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import SettingsError
 from feeds.clock import ZONE, Anchor, BusinessClock, ClockSpec, parse_clock
+from schemas.errors import SettingsError
 
 
 def ms(text: str) -> int:
@@ -21,7 +21,9 @@ def test_specifications() -> None:
     assert parse_clock("23:59@0.5") == ClockSpec("demo", 1439, 0.5)
 
 
-@pytest.mark.parametrize("text", ["", "Wall", "24:00@1", "07:60@1", "7:05@10", "07:05", "07:05@0", "07:05@-1"])
+@pytest.mark.parametrize(
+    "text", ["", "Wall", "24:00@1", "07:60@1", "7:05@10", "07:05", "07:05@0", "07:05@-1"]
+)
 def test_what_is_no_clock(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_clock(text)

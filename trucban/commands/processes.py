@@ -99,14 +99,9 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
 def archiver(settings: Settings, args: argparse.Namespace) -> int:
     """Write the log into ClickHouse until SIGTERM."""
     _begin(settings, args.name or "archiver")
-    from streams.archiver import ArchiverSettings, run_archiver
+    from streams.archiver import run_archiver
 
-    run_archiver(
-        ArchiverSettings(
-            broker=broker_address(settings),
-            clickhouse=clickhouse_url(settings, PATIENCE),
-        )
-    )
+    run_archiver(broker_address(settings), clickhouse_url(settings, PATIENCE))
     return 0
 
 
@@ -133,8 +128,7 @@ def postgres(settings: Settings, args: argparse.Namespace) -> int:
     _begin(settings, args.name or "postgres")
     from store.postgres import run_postgres
 
-    run_postgres(settings.data_dir)
-    return 0
+    return run_postgres(settings.data_dir)
 
 
 def stop_at_signals() -> threading.Event:
