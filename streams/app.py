@@ -58,6 +58,8 @@ class WorkerSettings:
     flush_interval: float = 0.2
     snapshot_interval: float = 30.0
     snapshot_bytes: int = 64 * 1024 * 1024
+    session_timeout: float = 10.0
+    """After so long without a sign of life a worker's partitions go to others."""
     stop_timeout: float = 5.0
     """How long a last snapshot may take at a stop or when partitions are taken away."""
     web_port: int = 0
@@ -282,9 +284,9 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": FETCH_BYTES,
         "consumer_group_instance_id": settings.member_id or None,
-        "broker_session_timeout": 10.0,
+        "broker_session_timeout": settings.session_timeout,
         "broker_rebalance_timeout": 5.0 + settings.stop_timeout,
-        "broker_heartbeat_interval": 1.0,
+        "broker_heartbeat_interval": min(1.0, settings.session_timeout / 4),
         "broker_request_timeout": 30.0,
         "producer_acks": -1,
         "producer_linger": 0.0,

@@ -132,6 +132,7 @@ def _properties(directory: Path, port: int, controller: int) -> str:
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "1",
+        "group.min.session.timeout.ms": "1000",
         "group.initial.rebalance.delay.ms": "0",
         "num.network.threads": "2",
         "num.io.threads": "2",
