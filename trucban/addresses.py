@@ -12,6 +12,8 @@ from trucban.settings import Settings
 CLICKHOUSE_FILE = "clickhouse.url"
 DATABASE_FILE = "database.url"
 BROKER_FILE = "broker.address"
+METRICS_FILE = "metrics.json"
+TOPICS_FILE = "topics"
 
 
 def run_directory(settings: Settings) -> Path:

@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client import Gauge as PrometheusGauge
 
 from schemas.errors import SupervisionError
@@ -85,6 +91,7 @@ class Meter:
 
     def __init__(self, metrics: Iterable[Metric] = METRICS) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU seconds, memory, open files
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, PrometheusGauge] = {}
         for metric in metrics:

@@ -34,6 +34,8 @@ class PulseSettings:
     reference: Path | None
     clock_file: Path
     """Where the newest business time told is kept, so that it never goes back."""
+    ready_file: Path
+    """Written when the topics are there: workers may start."""
 
 
 class Teller:
@@ -85,6 +87,8 @@ def run_pulse(settings: PulseSettings, meter: Meter, stop: threading.Event) -> N
             epoch = ensure_topics(
                 settings.broker, settings.partitions, TopicOptions(clock=settings.clock.mode), timeout=10.0
             )
+            settings.ready_file.parent.mkdir(parents=True, exist_ok=True)
+            settings.ready_file.write_text(epoch, encoding="ascii")
             log.info("pulse: the topics are there", epoch=epoch, partitions=settings.partitions)
             _tell(settings, meter, stop, log)
         except BrokerAway as error:

@@ -49,8 +49,10 @@ def test_a_refused_line_is_told_and_kept_and_the_others_go_on() -> None:
     sent, outlet, told = send([heartbeat(), b"", bad, heartbeat(id="3")])
     assert sent == Sent(2, 1)
     assert told == [
-        'line 3: unknown_type: type: there is no event type "source.heartbeet"; '
-        'did you mean "source.heartbeat"?'
+        (
+            'line 3: unknown_type: type: there is no event type "source.heartbeet"; '
+            'did you mean "source.heartbeat"?'
+        )
     ]
     [(_, _, _, value, _)] = [record for record in outlet.records if record[0] == REJECTED]
     assert msgspec.json.decode(value, type=Rejected) == Rejected(

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from schemas.errors import SettingsError
-from trucban.addresses import broker_address, clickhouse_url, database_url, run_directory
+from trucban.addresses import TOPICS_FILE, broker_address, clickhouse_url, database_url, run_directory
 from trucban.logs import configure_logs
 from trucban.metrics import Meter, serve_metrics
 from trucban.settings import Settings
@@ -89,6 +89,7 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
             rules=settings.rules or CATALOGUE,
             reference=settings.reference,
             clock_file=run_directory(settings) / "clock",
+            ready_file=run_directory(settings) / TOPICS_FILE,
         ),
         meter,
         stop_at_signals(),
