@@ -15,7 +15,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import TopicPartition as Assigned
 
 from schemas.errors import SupervisionError
 from streams.broker import frames
@@ -122,6 +123,31 @@ async def test_an_idempotent_librdkafka_producer_goes_on_after_a_restart(broker:
     assert (delivered, errors) == (list(range(40)), [])
     values = [record.value for record in (await read_all(broker, "t", 1))[0]]
     assert values == [b"%d" % number for number in range(40)]
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_a_librdkafka_consumer_goes_on_after_a_restart(broker: BrokerProcess, codec: str) -> None:
+    await create(broker, "t", 1)
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "unused", "log_level": 0})
+    consumer.assign([Assigned("t", 0, 0)])
+    found: list[tuple[int | None, str | bytes | None]] = []
+    try:
+        for life in range(2):
+            one = Producer({"bootstrap.servers": broker.address, "compression.type": codec, "log_level": 0})
+            for number in range(100):
+                one.produce("t", b"%d" % (life * 100 + number))
+            assert one.flush(10) == 0
+            async with asyncio.timeout(20):
+                while len(found) < (life + 1) * 100:
+                    messages = await asyncio.to_thread(consumer.consume, 100, 0.2)
+                    found += [
+                        (message.offset(), message.value()) for message in messages if not message.error()
+                    ]
+            broker.kill()
+            broker.start()
+    finally:
+        consumer.close()
+    assert found == [(number, b"%d" % number) for number in range(200)]
 
 
 async def test_an_idempotent_aiokafka_producer_goes_on_after_a_restart(broker: BrokerProcess) -> None:
