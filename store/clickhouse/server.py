@@ -20,7 +20,7 @@ from pathlib import Path
 from aiohttp import web
 
 from schemas.errors import SupervisionError
-from store.clickhouse import encoding
+from store.clickhouse import blocks, encoding
 from store.clickhouse.credentials import Credentials, address_file, load_credentials, write_address
 from store.clickhouse.engine import Answer, Engine
 from store.clickhouse.errors import AUTHENTICATION_FAILED, TOO_MANY_QUERIES, EngineError, refuse
@@ -87,13 +87,13 @@ class Gate:
         mark = uuid.uuid4().hex
         try:
             self._authenticate(http)
-            request, compressed = await self._read(http)
+            request = await self._read(http)
             if not request.sql and http.method == "GET":
                 return await self.ping(http)
             answer = await self._execute(request, mark)
-            return await self._respond(http, answer, mark, compressed=compressed)
+            return await self._respond(http, answer, mark)
         except EngineError as error:
-            return self._refusal(error, mark)
+            return self._refusal(http, error, mark)
 
     def _authenticate(self, http: web.Request) -> None:
         user, password = offered(http)
@@ -104,7 +104,7 @@ class Gate:
                 f"{user}: Authentication failed: password is incorrect, or there is no user with such name.",
             )
 
-    async def _read(self, http: web.Request) -> tuple[Request, bool]:
+    async def _read(self, http: web.Request) -> Request:
         arguments = dict(http.query)
         external: tuple[External, ...] = ()
         body = b""
@@ -113,7 +113,7 @@ class Gate:
             arguments.update(fields)
         else:
             body = await self._body(http)
-        request = read_request(
+        return read_request(
             body,
             arguments,
             http.headers,
@@ -121,14 +121,15 @@ class Gate:
             external=external,
             writable=http.method == "POST",
         )
-        return request, arguments.get("compress", "0") not in ("0", "")
 
     async def _body(self, http: web.Request) -> bytes:
         data = await self._bounded(http)
         packed = http.headers.get("Content-Encoding", "")
-        if not packed:
-            return data
-        return await asyncio.to_thread(encoding.unpack, data, packed, self._limits.body)
+        if packed:
+            data = await asyncio.to_thread(encoding.unpack, data, packed, self._limits.body)
+        if asked(http, "decompress"):
+            data = await asyncio.to_thread(blocks.unpack_blocks, data, self._limits.body)
+        return data
 
     async def _bounded(self, http: web.Request) -> bytes:
         parts: list[bytes] = []
@@ -180,15 +181,15 @@ class Gate:
         if not running.cancelled():
             running.exception()  # an abandoned statement's error has no reader: that is no fault
 
-    async def _respond(
-        self, http: web.Request, answer: Answer, mark: str, *, compressed: bool
-    ) -> web.Response:
+    async def _respond(self, http: web.Request, answer: Answer, mark: str) -> web.Response:
         headers = self._headers(mark) | {"X-ClickHouse-Summary": summary(answer)}
         body = answer.body
         if answer.format:
             headers["X-ClickHouse-Format"] = answer.format
         chosen = encoding.choose(http.headers.get("Accept-Encoding", ""))
-        if chosen and not compressed and len(body) >= encoding.SMALLEST:
+        if asked(http, "compress"):
+            body = await asyncio.to_thread(blocks.pack_blocks, body)
+        elif chosen and len(body) >= encoding.SMALLEST:
             body = await asyncio.to_thread(encoding.pack, body, chosen)
             headers["Content-Encoding"] = chosen
         headers["Content-Type"] = _TYPES.get(answer.format, "text/plain; charset=UTF-8")
@@ -201,11 +202,12 @@ class Gate:
             "X-ClickHouse-Timezone": self._engine.timezone,
         }
 
-    def _refusal(self, error: EngineError, mark: str) -> web.Response:
+    def _refusal(self, http: web.Request, error: EngineError, mark: str) -> web.Response:
         headers = self._headers(mark) | {"X-ClickHouse-Exception-Code": str(error.code)}
+        text = error.text.encode("utf-8", "surrogateescape") + b"\n"
         return web.Response(
             status=error.status,
-            body=error.text.encode("utf-8", "surrogateescape") + b"\n",
+            body=blocks.pack_blocks(text) if asked(http, "compress") else text,
             headers=headers | {"Content-Type": "text/plain; charset=UTF-8"},
         )
 
@@ -222,6 +224,11 @@ def offered(http: web.Request) -> tuple[str, str]:
             return "default", ""
         return user or "default", password
     return http.query.get("user", "default"), http.query.get("password", "")
+
+
+def asked(http: web.Request, name: str) -> bool:
+    """Whether a switch in the query string is on."""
+    return http.query.get(name, "0") not in ("0", "")
 
 
 def summary(answer: Answer) -> str:
