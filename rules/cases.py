@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from rules.lengths import EXAMPLES, parse_length
-from rules.model import Rule
-from rules.nodes import Place, Report, Scalar, entries, items, place_of, scalar
+from rules.nodes import Report, Scalar, entries, items, place_of, scalar
 from schemas.civil import day_start, parse_day
 from schemas.registry import EventType
 
@@ -87,37 +86,30 @@ class Case:
         return any(expectation.state == "firing" for expectation in self.expect)
 
 
-def read_cases(
-    node: yaml.Node, report: Report, default_type: str, types: Mapping[str, EventType]
-) -> tuple[Case, ...]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tests of a rule may name."""
+
+    event_type: str
+    """The rule's own type: what events are unless they say otherwise."""
+    groups: tuple[str, ...]
+    numbers: tuple[str, ...]
+    types: Mapping[str, EventType]
+
+
+def read_cases(node: yaml.Node, report: Report, known: Known) -> tuple[Case, ...]:
     """The tests of a rule. What is wrong goes into ``report``."""
-    reader = _Reader(report, default_type, types)
+    reader = _Reader(report, known)
     found = [reader.case(item) for item in items(node, report, "'tests'")]
     return tuple(case for case in found if case is not None)
-
-
-def check_cases(rule: Rule, numbers: Collection[str], report: Report) -> None:
-    """Groups and measures that tests expect must be the rule's own."""
-    for case in rule.tests:
-        if not isinstance(case, Case):
-            continue
-        for expectation in case.expect:
-            place = Place(expectation.line, 1)
-            for name in expectation.group:
-                if name not in rule.query.group_by:
-                    report.unknown(place, f"the rule is not grouped by {name!r}", name, rule.query.group_by)
-            for name in expectation.measures:
-                if name not in numbers:
-                    report.unknown(place, f"the rule has no measure {name!r}", name, numbers)
 
 
 class _Reader:
     """Reads the cases of one document."""
 
-    def __init__(self, report: Report, default_type: str, types: Mapping[str, EventType]) -> None:
+    def __init__(self, report: Report, known: Known) -> None:
         self.report = report
-        self.default_type = default_type
-        self.types = types
+        self.known = known
 
     def case(self, node: yaml.Node) -> Case | None:
         keys = entries(node, self.report, "a test", CASE_KEYS)
@@ -228,10 +220,12 @@ class _Reader:
                 self.report.fault(place, f"an event has no {key!r}", expected)
         clock = self._clock(keys, "at")
         kind = self._scalar(keys, "type")
-        name = kind.text if kind else self.default_type
-        if kind is not None and name not in self.types:
-            self.report.unknown(kind.place(), f"{name!r} is not a type of event", name, sorted(self.types))
-        data = self._data(keys["data"][1], self.types.get(name)) if "data" in keys else {}
+        name = kind.text if kind else self.known.event_type
+        if kind is not None and name not in self.known.types:
+            self.report.unknown(
+                kind.place(), f"{name!r} is not a type of event", name, sorted(self.known.types)
+            )
+        data = self._data(keys["data"][1], self.known.types.get(name)) if "data" in keys else {}
         repeat = self._number(keys, "repeat", 1, MAX_REPEAT, 1)
         every = self._length(keys, "every")
         return EventSpec(clock[0], name, data, repeat, every, place.line) if clock else None
@@ -271,17 +265,24 @@ class _Reader:
         elif state.text not in STATES:
             self.report.unknown(state.place(), f"{state.text!r} is not a state", state.text, STATES)
         clock = self._clock(keys, "at")
-        group = entries(keys["group"][1], self.report, "'group'") if "group" in keys else {}
         return Expectation(
             state=state.text if state else "",
             at=None if clock is None else day_start(day) + clock[0],
             to_the_minute=clock is not None and clock[1],
-            group={name: self._text(group, name) for name in group},
+            group=self._group(keys),
             reason=self._text(keys, "reason"),
             measures=self._measures(keys),
             says=self._text(keys, "says"),
             line=place.line,
         )
+
+    def _group(self, keys: Mapping[str, tuple[Scalar, yaml.Node]]) -> dict[str, str]:
+        group = entries(keys["group"][1], self.report, "'group'") if "group" in keys else {}
+        for name, (key, _) in group.items():
+            if self.known.groups and name not in self.known.groups:
+                message = f"the rule is not grouped by {name!r}"
+                self.report.unknown(key.place(), message, name, self.known.groups)
+        return {name: self._text(group, name) for name in group}
 
     def _measures(self, keys: Mapping[str, tuple[Scalar, yaml.Node]]) -> dict[str, float | None]:
         found: dict[str, float | None] = {}
@@ -289,6 +290,10 @@ class _Reader:
             return found
         for name, (key, node) in entries(keys["measures"][1], self.report, "'measures'").items():
             value = plain(node)
+            if name not in self.known.numbers and name != "last":
+                self.report.unknown(
+                    key.place(), f"the rule has no measure {name!r}", name, self.known.numbers
+                )
             if isinstance(value, bool) or not isinstance(value, int | float | None):
                 self.report.fault(place_of(node), f"measure {key.text!r} is {value!r}", "a number or null")
             else:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, cast
 
 from rules import message
-from rules.cases import Case, check_cases, read_cases
+from rules.cases import Case, Known, read_cases
 from rules.columns import REFERENCE_DIMENSIONS, groupable, rows_of
 from rules.compiled import Compiled
 from rules.counting import condition, read_counting, read_length, sql
@@ -38,19 +38,20 @@ def compile_rule(
         _check_groups(document, report, kind)
     compiled = _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
     _check_messages(document, report, compiled)
-    tests = _tests(document, report, types)
+    tests = _tests(document, report, types, compiled.numbers)
     if report.faults or kind is None:
         return None
-    rule = _rule(document, kind.name, where, compiled, tests)
-    check_cases(rule, compiled.numbers, report)
-    return rule
+    return _rule(document, kind.name, where, compiled, tests)
 
 
-def _tests(document: Document, report: Report, types: Mapping[str, EventType]) -> tuple[Case, ...]:
+def _tests(
+    document: Document, report: Report, types: Mapping[str, EventType], numbers: Collection[str]
+) -> tuple[Case, ...]:
     if document.tests is None:
         return ()
     name = document.event_type.text if document.event_type else ""
-    return read_cases(document.tests, report, name, types)
+    known = Known(name, tuple(group.text for group in document.group_by), tuple(numbers), types)
+    return read_cases(document.tests, report, known)
 
 
 def _event_type(document: Document, report: Report, types: Mapping[str, EventType]) -> EventType | None:
@@ -87,6 +88,8 @@ def _check_messages(document: Document, report: Report, compiled: Compiled) -> N
     groups = {group.text for group in document.group_by}
     if "school" in groups:
         groups |= set(REFERENCE_DIMENSIONS) - {"grade"}
+    if document.group_by_is_wrong:
+        return
     for text in (document.title, document.message):
         if text is not None:
             _check_text(text, report, compiled.numbers, groups)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rules.compiled import Compiled
 from rules.document import Document
-from rules.lengths import EXAMPLES, parse_length
+from rules.lengths import EXAMPLES, length_text, parse_length
 from rules.measured import Measured, build_measures, read_measures
 from rules.measures import Aggregate, Compared, Rows
 from rules.model import Complete, Window
@@ -72,7 +72,7 @@ def read_length(text: Scalar, report: Report, what: str, *, least: int = 0, most
         report.fault(text.place(), f"{text.text!r} is not a length of time", EXAMPLES)
         return 0
     if not least <= length <= most:
-        bounds = f"{least // 1000} seconds to {most // DAY} day{'s' if most > DAY else ''}"
+        bounds = f"a length from {length_text(least)} to {length_text(most)}"
         report.fault(text.place(), f"{what} of {text.text} is out of bounds", bounds)
         return 0
     return length
@@ -110,7 +110,7 @@ def _complete(text: Scalar | None, report: Report, measured: Measured) -> Comple
             text.place(), f"{share.group(1)}% of the roster cannot be reached", "more than 0% to 100%"
         )
     counting = _row_count(measured)
-    if not counting:
+    if not counting and len(measured.parsed) == measured.written:
         message = "'of roster' needs a measure that counts all rows or pupils"
         report.fault(text.place(), message, "a measure count(*) or distinct(pupil) without a filter")
     return Complete(percent / 100, counting)

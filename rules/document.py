@@ -91,6 +91,11 @@ class Document:
     message: LocatedText | None
     tests: yaml.Node | None
 
+    @property
+    def group_by_is_wrong(self) -> bool:
+        """Nothing that could be told from the groups is worth telling then."""
+        return not self.group_by
+
 
 def read_document(root: yaml.Node, report: Report) -> Document:
     """Take a rule document apart. What is wrong goes into ``report``, whose ``rule`` is set."""

@@ -37,6 +37,8 @@ class Measured:
     order: tuple[str, ...]
     types: Mapping[str, Type]
     """What conditions and formulas may read."""
+    written: int = 0
+    """How many the author wrote; fewer in ``parsed`` are without fault."""
 
     @property
     def growing(self) -> frozenset[str]:
@@ -61,8 +63,8 @@ def read_measures(document: Document, report: Report, rows: Rows | None) -> Meas
     """Parse all measures. What is wrong goes into ``report``."""
     places: dict[str, tuple[Scalar, Scalar]] = {}
     for name, text in document.measures:
-        if _check_name(name, report):
-            places[name.text] = name, text
+        _check_name(name, report)
+        places[name.text] = name, text
     types = _types(places)
     parsed: dict[str, Measure] = {}
     for key, (_, text) in places.items():
@@ -71,22 +73,20 @@ def read_measures(document: Document, report: Report, rows: Rows | None) -> Meas
         except ExpressionError as error:
             report.problems(text, error)
     _check_baselines(parsed, places, report)
-    return Measured(parsed, _order(parsed, places, report), types)
+    return Measured(parsed, _order(parsed, places, report), types, len(places))
 
 
-def _check_name(name: Scalar, report: Report) -> bool:
+def _check_name(name: Scalar, report: Report) -> None:
     if not _MEASURE_NAME.fullmatch(name.text):
         expected = "small letters, digits and _, such as absent_rate"
         report.fault(name.place(), f"{name.text!r} is not a name for a measure", expected)
-        return False
+        return
     try:
         plain = isinstance(parse_expression(name.text), Name)
     except ExpressionError:
         plain = False
     if not plain or name.text in _RESERVED:
         report.fault(name.place(), f"{name.text!r} has a meaning of its own", "another name for this measure")
-        return False
-    return True
 
 
 def _types(places: Mapping[str, tuple[Scalar, Scalar]]) -> dict[str, Type]:

@@ -145,6 +145,10 @@ class Typing:
         return Name(name, self.names[name], offset)
 
     def _unknown_name(self, offset: int, name: str, names: Mapping[str, Type]) -> None:
+        parts = [known for known in names if known.startswith(f"{name}.")]
+        if parts:
+            self.problem(offset, f"{name!r} has several values", listing(parts))
+            return
         close = nearest(name, names)
         expected = "" if close else (listing(sorted(names)) or "no name: none is known here")
         self.problem(offset, f"{name!r} is not known here", expected, close)
