@@ -38,11 +38,14 @@ class Barrier:
             if not queue:
                 del self._held[source]
 
-    def next_config(self) -> str:
-        """The configuration to switch to now that every source waits; empty: not every one does."""
+    def next_content(self) -> bytes | None:
+        """The configuration to switch to now that every source waits; None: not every one does.
+
+        Source partition 0 sends the content in the first record under a new configuration.
+        """
         if len(self._held) < self._sources:
-            return ""
-        return self._held[0][0].config
+            return None
+        return self._held[0][0].content
 
     def held(self) -> list[PanesRecord]:
         """Everything held, for a snapshot."""

@@ -49,7 +49,6 @@ class JudgeState(msgspec.Struct):
 
     sources: Sources
     reached: dict[int, int]
-    contents: dict[str, bytes]
     forgot: int
 
 
@@ -63,7 +62,6 @@ class JudgeCore:
         self.sources = Sources(options.partitions)
         self.alerts: dict[AlertKey, Alert] = {}
         self._episodes: dict[AlertKey, int] = {}
-        self._contents: dict[str, bytes] = {}
         self._merged = Merged()
         self._barrier = Barrier(options.partitions)
         self._agenda = Agenda()
@@ -96,11 +94,9 @@ class JudgeCore:
     def _record(self, record: PanesRecord) -> None:
         if not self._barrier.offer(record):
             return  # everything in it came already
-        if record.content is not None:
-            self._contents[record.config] = record.content
         self._release()
-        while (config := self._barrier.next_config()) in self._contents:
-            self._switch(config)
+        while (content := self._barrier.next_content()) is not None:
+            self._switch(content)
             self._release()
 
     def _release(self) -> None:
@@ -133,11 +129,10 @@ class JudgeCore:
 
     # --- configuration ---
 
-    def _switch(self, config: str) -> None:
+    def _switch(self, content: bytes) -> None:
         """Take the configuration that every source partition has come to."""
         former = self._by_name
-        self._install(compiled(self._contents[config]))
-        self._contents = {config: self._contents[config]}
+        self._install(compiled(content))
         for key, alert in list(self.alerts.items()):
             rule = self._by_name.get(key[0])
             clock = self.sources.newest()
@@ -395,7 +390,7 @@ class JudgeCore:
         self._ledger.begin(complete=complete)
         self._merged.put_blocks(self._ledger, complete=complete)
         self._ledger.put("config", [self.configured.content])
-        state = JudgeState(self.sources, self._barrier.reached(), self._contents, self._forgot)
+        state = JudgeState(self.sources, self._barrier.reached(), self._forgot)
         self._ledger.put("state", [_ENCODER.encode(state)])
         self._ledger.put("held", _chunks(self._barrier.held(), 50))
         self._ledger.put("alerts", _chunks(list(self.alerts.items())))
@@ -410,7 +405,7 @@ class JudgeCore:
         self._install(compiled(parts["config"][0]))
         self._merged.load(parts)
         state = msgspec.msgpack.decode(parts["state"][0], type=JudgeState)
-        self.sources, self._contents, self._forgot = state.sources, state.contents, state.forgot
+        self.sources, self._forgot = state.sources, state.forgot
         self._barrier.load((r for block in parts["held"] for r in _HELD.decode(block)), state.reached)
         self.alerts = {k: v for block in parts["alerts"] for k, v in _ALERTS.decode(block)}
         self._episodes = {k: v for block in parts["episodes"] for k, v in _EPISODES.decode(block)}
