@@ -92,8 +92,13 @@ def _arithmetic(op: str, a: pl.Expr, b: pl.Expr) -> pl.Expr:
     if op == "*":
         return _finite(a * b)
     if op == "/":
-        return _finite(a / b)
-    return _finite(a - b * (a / b).truncate())
+        return _finite(_divide(a, b))
+    return _finite(a - b * _divide(a, b).truncate())
+
+
+def _divide(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    """Polars multiplies by the reciprocal of a constant, which rounds twice; by a column it divides."""
+    return a / (b + a * 0.0)
 
 
 def _finite(result: pl.Expr) -> pl.Expr:
@@ -184,4 +189,4 @@ def _round(value: pl.Expr, decimals: Node) -> pl.Expr:
     places = decimals.value if isinstance(decimals, Literal) and isinstance(decimals.value, int) else 0
     scale = 10.0**places
     scaled = _finite(value * scale)
-    return scaled.round(0, mode="half_away_from_zero") / scale
+    return _divide(scaled.round(0, mode="half_away_from_zero"), pl.lit(scale))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ def same(left: Any, right: Any) -> bool:
 @settings(max_examples=500, deadline=None)
 @example(("number", "a % b"), [dict.fromkeys(NAMES) | {"a": -7, "b": 3}])
 @example(("number", "round(a)"), [dict.fromkeys(NAMES) | {"a": 2.5}])
+@example(("number", "round(a, 1)"), [dict.fromkeys(NAMES) | {"a": 64.125}])
+@example(("number", "a / 10"), [dict.fromkeys(NAMES) | {"a": 641}])
 @example(("number", "a * a - a * a"), [dict.fromkeys(NAMES) | {"a": 1e300}])
 @example(("bool", "s in ('a', null)"), [dict.fromkeys(NAMES) | {"s": "b"}])
 def test_polars_and_python_agree(typed: tuple[str, str], table: list[dict[str, Any]]) -> None:
@@ -60,6 +63,19 @@ def test_polars_and_python_agree(typed: tuple[str, str], table: list[dict[str, A
             assert same(one, vectorised), (text, row, one, vectorised)
         if isinstance(one, float):
             assert math.isfinite(one)
+
+
+@pytest.mark.parametrize("text", ["a / 10", "a / 3", "round(a, 2)", "a % 7", "10 / a", "a / b", "a * 1.1"])
+@pytest.mark.parametrize("rows_", [1, 2, 1000])
+def test_division_rounds_once_however_many_rows_there_are(text: str, rows_: int) -> None:
+    chance = random.Random(7)
+    table = [dict.fromkeys(NAMES) | {"a": chance.uniform(-1e4, 1e4), "b": 7.3} for _ in range(1000)]
+    run = compile_scalar(parse_expression(text, NAMES))
+    for start in range(0, 1000, rows_):
+        part = table[start : start + rows_]
+        assert in_polars(text, part) == [run(row) for row in part]
+        if rows_ == 1 and start > 50:
+            return
 
 
 @given(any_kind())
