@@ -92,7 +92,9 @@ def test_a_file_that_is_no_toml() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({}, tmp_path / "none.toml")
-    assert str(caught.value) == f"settings file {tmp_path}/none.toml cannot be read: No such file or directory"
+    assert (
+        str(caught.value) == f"settings file {tmp_path}/none.toml cannot be read: No such file or directory"
+    )
 
 
 def test_unknown_variables() -> None:

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SettingsError
+from trucban.commands.up import arguments, claims, metrics_port, names, plan, run, write_addresses
+from trucban.rundir import PortClaim
+from trucban.settings import Settings, make_settings
+
+
+def settings(tmp_path: Path, **values: object) -> Settings:
+    return make_settings({"data_dir": tmp_path} | values)
+
+
+def test_everything_is_embedded_unless_told_otherwise(tmp_path: Path) -> None:
+    everything = ["broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "worker-1"]
+    assert names(settings(tmp_path)) == everything
+    outside = settings(
+        tmp_path, broker="k:9092", clickhouse="http://c:8123", database="postgresql://d/x", workers=2
+    )
+    assert names(outside) == ["pulse", "archiver", "notifier", "worker-1", "worker-2"]
+
+
+def test_servers_first_then_the_topics_then_those_who_use_them(tmp_path: Path) -> None:
+    orders = {spec.name: spec.order for spec in plan(settings(tmp_path))}
+    assert orders["broker"] < orders["pulse"] < orders["worker-1"]
+
+
+def test_credentials_are_in_no_argument(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, clickhouse="http://u:secret@c:8123", database="postgresql://u:secret@d/x")
+    for spec in plan(chosen):
+        assert "secret" not in " ".join(spec.argv)
+        assert spec.env == {
+            "TRUCBAN_CLICKHOUSE": "http://u:secret@c:8123",
+            "TRUCBAN_DATABASE": "postgresql://u:secret@d/x",
+        }
+
+
+def test_a_child_is_told_every_setting_it_takes(tmp_path: Path) -> None:
+    argv = arguments(settings(tmp_path, partitions=4, broker_port=1234), "worker-1")
+    assert argv[:6] == [sys.executable, "-m", "trucban", "worker", "--name", "worker-1"]
+    told = dict(zip(argv[6::2], argv[7::2], strict=True))
+    assert told == {
+        "--data-dir": str(tmp_path),
+        "--broker": "127.0.0.1:1234",
+        "--partitions": "4",
+        "--clock": "wall",
+        "--metrics-port": "8611",
+        "--log-format": "console",
+        "--log-level": "info",
+    }
+
+
+def test_ports(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, workers=2)
+    ports = [metrics_port(chosen, name) for name in names(chosen)]
+    assert ports == [8601, 8602, 8603, 8604, 8605, 8606, 8611, 8612]
+    assert claims(settings(tmp_path, metrics_port=0)) == [
+        PortClaim(9092, "--broker-port"),
+        PortClaim(8123, "--clickhouse-port"),
+    ]
+    assert len(claims(chosen)) == 10
+
+
+def test_the_addresses_are_written_for_the_other_commands(tmp_path: Path) -> None:
+    write_addresses(settings(tmp_path, clickhouse="http://u:secret@c:8123"))
+    assert (tmp_path / "run" / "broker.address").read_text() == "127.0.0.1:9092\n"
+    url = tmp_path / "run" / "clickhouse.url"
+    assert url.read_text() == "http://u:secret@c:8123\n"
+    assert url.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_simulated_day_is_not_built_yet(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        run(settings(tmp_path, feed="day"), None)  # type: ignore[arg-type]
+    assert str(caught.value) == ("the simulated school day (--feed day) is not built yet; use --feed none")
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        run(settings(tmp_path, rules=tmp_path / "none"), None)  # type: ignore[arg-type]
+    assert str(caught.value) == f"setting rules: there is no {tmp_path}/none"
