@@ -8,6 +8,7 @@ process can open a path.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ class Engine:
         try:
             self._keeper = self._chdb.connect(self._path)  # holds the engine open between requests
         except RuntimeError as error:
-            raise SupervisionError(f"ClickHouse cannot open {path}: {error}") from error
+            raise _cannot_open(path, error) from error
         facts = self._keeper.query("SELECT version(), timezone(), displayName()", "JSONCompactEachRow")
         self.version, self.timezone, self.name = json.loads(facts.bytes())
 
@@ -186,6 +187,16 @@ class Engine:
             names, types = result.bytes().splitlines()[:2]
             return list(zip(json.loads(names), json.loads(types), strict=True))
         return [(row[0], row[1]) for row in map(json.loads, lines.splitlines())]
+
+
+def _cannot_open(path: Path, error: RuntimeError) -> SupervisionError:
+    """The engine says why on standard error only: whether its lock is free tells it here."""
+    try:
+        with (path / "status").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return SupervisionError(f"{path} is in use by another ClickHouse process")
+    return SupervisionError(f"ClickHouse cannot open {path}: {error}")
 
 
 def quote(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import errno
 import json
 import os
 import signal
@@ -261,7 +262,9 @@ async def serve(
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        raise SupervisionError(f"port {port} on {host} is taken: {error.strerror or error}") from error
+        if error.errno == errno.EADDRINUSE:
+            raise SupervisionError(f"port {port} on {host} is taken") from error
+        raise SupervisionError(f"ClickHouse cannot listen on {host}:{port}: {error}") from error
     return runner
 
 
