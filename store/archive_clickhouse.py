@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from store.archive import Place, Slice, Written
 from store.archive_rows import TABLES, Log, Rows, arrow_table, quarantine_row, rows_of
-from store.archive_typed import TypedTables
+from store.archive_typed import TypeConflict, TypedTables
 from store.clickhouse.client import ClickHouse, Refused
 from store.clickhouse.migrate import load_migrations, migrate
 from store.query import positions
@@ -62,13 +62,15 @@ class ClickHouseArchive:
         rows = rows_of(slices, self.log)
         try:
             self._insert_all(rows)
+        except (pa.ArrowException, TypeConflict) as refusal:  # columns that do not go together
+            return self._isolate(slices, refusal)
         except Refused as refusal:
             if refusal.code not in IN_THE_DATA:
                 raise
             return self._isolate(slices, refusal)
         return rows.quarantined
 
-    def _isolate(self, slices: Sequence[Slice], refusal: Refused) -> int:
+    def _isolate(self, slices: Sequence[Slice], refusal: Exception) -> int:
         """Narrow a refusal down to single records, and put those into quarantine."""
         if len(slices) > 1:
             return sum(self._store([part]) for part in slices)

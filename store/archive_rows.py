@@ -195,7 +195,11 @@ def _event_tables(table: pa.Table, partition: int, log: Log) -> tuple[pa.Table, 
         "rank": pa.array(ranks, pa.uint64()),
     }
     raw = {"type": _plain(table["type"]), "raw": table["raw"].cast(pa.binary())}
-    names = [name for name in table.column_names if _COLUMN_NAME.fullmatch(name)]
+    names = [
+        name
+        for name in table.column_names
+        if _COLUMN_NAME.fullmatch(name) and not pa.types.is_null(table[name].type)  # tells no type
+    ]
     return pa.table({**common, **raw}), pa.table({**common, **{n: _plain(table[n]) for n in names}})
 
 

@@ -75,31 +75,44 @@ def create_view(event_type: str, columns: list[str]) -> str:
     return f"CREATE OR REPLACE VIEW trucban.{view} AS SELECT {names} FROM trucban.{table} FINAL"  # noqa: S608
 
 
+class TypeConflict(ValueError):
+    """A field comes with another type than its column has: ClickHouse would store null and say nothing."""
+
+
 class TypedTables:
     """Makes typed tables and columns as they are first needed, and remembers what there is."""
 
     def __init__(self, client: ClickHouse) -> None:
         self._client = client
-        self._known: dict[str, set[str]] = {}
+        self._known: dict[str, dict[str, str]] = {}
 
     def ensure(self, event_type: str, schema: Mapping[str, pa.DataType]) -> str:
-        """Make the type's table hold all typed columns of ``schema``; returns the table's name."""
-        wanted = {name for name in schema if name[:2] in ("f_", "d_")}
-        if event_type not in self._known or wanted - self._known[event_type]:
-            self._make(event_type, {name: schema[name] for name in sorted(wanted)})
+        """Make the type's table hold all typed columns of ``schema``; returns the table's name.
+
+        Raises `TypeConflict` where a column is there with another type.
+        """
+        wanted = {name: column_type(name, kind) for name, kind in schema.items() if name[:2] in ("f_", "d_")}
+        known = self._known.get(event_type)
+        if known is None or not wanted.keys() <= known.keys():
+            known = self._known[event_type] = self._make(event_type, wanted)
+        for name, kind in wanted.items():
+            if known[name] != kind:
+                raise TypeConflict(
+                    f"{event_type}: {name} is {known[name]} in the archive, and comes as {kind}"
+                )
         return table_of(event_type)
 
-    def _make(self, event_type: str, columns: Mapping[str, pa.DataType]) -> None:
+    def _make(self, event_type: str, columns: Mapping[str, str]) -> dict[str, str]:
         table = table_of(event_type)
         self._client.command(create_table(event_type))
-        for name, kind in columns.items():
+        for name in sorted(columns):
             self._client.command(
-                f"ALTER TABLE trucban.{table} ADD COLUMN IF NOT EXISTS `{name}` {column_type(name, kind)}"
+                f"ALTER TABLE trucban.{table} ADD COLUMN IF NOT EXISTS `{name}` {columns[name]}"
             )
         rows = self._client.query(
-            "SELECT name FROM system.columns WHERE database = 'trucban' AND table = {table:String}",
+            "SELECT name, type FROM system.columns WHERE database = 'trucban' AND table = {table:String}",
             {"table": table},
         )
-        present = {str(row[0]) for row in rows} - set(_IDENTITY)
+        present = {str(name): str(kind) for name, kind in rows if name not in _IDENTITY}
         self._client.command(create_view(event_type, sorted(present)))
-        self._known[event_type] = present
+        return present
