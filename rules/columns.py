@@ -5,6 +5,11 @@ from __future__ import annotations
 from rules.measures import Rows
 from rules.sql import Type
 from schemas.registry import EventType
+from schemas.units import LEVELS as ALL_LEVELS
+from schemas.units import OWNERSHIPS as ALL_OWNERSHIPS
+
+LEVELS = tuple(level for level in ALL_LEVELS if level)
+OWNERSHIPS = tuple(ownership for ownership in ALL_OWNERSHIPS if ownership)
 
 REFERENCE_DIMENSIONS = (
     "level",
@@ -30,6 +35,8 @@ def rows_of(kind: EventType) -> Rows:
         types,
         {field.name: field.decimals for field in numbers},
         {field.name: field.low for field in numbers},
+        {"level": LEVELS, "ownership": OWNERSHIPS}
+        | {field.name: field.choices for field in kind.fields if field.kind == "choice"},
     )
 
 

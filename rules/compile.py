@@ -12,7 +12,7 @@ from rules import message
 from rules.cases import Case, Known, read_cases
 from rules.columns import REFERENCE_DIMENSIONS, groupable, rows_of
 from rules.compiled import Compiled
-from rules.counting import condition, read_counting, read_length, sql
+from rules.counting import read_counting, read_length, row_condition, sql
 from rules.document import Document, LocatedText
 from rules.model import Agg, Direct, Query, Rule, Silence, Text, Window
 from rules.nodes import Report
@@ -33,7 +33,7 @@ def compile_rule(
     """The rule, or None with the reasons in ``report``."""
     kind = _event_type(document, report, types)
     rows = rows_of(kind) if kind else None
-    where = condition(document.where, report, rows.types if rows else None)
+    where = row_condition(document.where, report, rows)
     if kind is not None:
         _check_groups(document, report, kind)
     compiled = _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
@@ -62,7 +62,14 @@ def _event_type(document: Document, report: Report, types: Mapping[str, EventTyp
         what = "is a record of the engine" if name.text in CONTROL_RECORDS else "is not a type of event"
         report.unknown(name.place(), f"{name.text!r} {what}", name.text, sorted(types))
         return None
-    return types[name.text]
+    kind = types[name.text]
+    if kind.corrects is not None:
+        target = kind.corrects.type
+        report.fault(
+            name.place(), f"{kind.name} only corrects {target}, where it is counted", f"from: {target}"
+        )
+        return None
+    return kind
 
 
 def _check_groups(document: Document, report: Report, kind: EventType) -> None:
@@ -76,7 +83,7 @@ def _check_groups(document: Document, report: Report, kind: EventType) -> None:
 
 def _silence(document: Document, report: Report, kind: EventType | None) -> Compiled:
     after = read_length(document.silence, report, "silence", least=1000) if document.silence else 0
-    if kind is not None and (kind.identity or kind.corrects) and document.event_type:
+    if kind is not None and kind.identity and document.event_type:
         message = f"silence is not judged on {kind.name}, whose events replace or correct others"
         report.fault(document.event_type.place(), message, "a type such as source.heartbeat")
     aggs = (Agg(LAST),)
@@ -90,9 +97,17 @@ def _check_messages(document: Document, report: Report, compiled: Compiled) -> N
         groups |= set(REFERENCE_DIMENSIONS) - {"grade"}
     if document.group_by_is_wrong:
         return
-    for text in (document.title, document.message):
-        if text is not None:
-            _check_text(text, report, compiled.numbers, groups)
+    if document.message is not None:
+        _check_text(document.message, report, compiled.numbers, groups)
+    if document.title is not None:
+        _check_title(document.title, report)
+
+
+def _check_title(title: LocatedText, report: Report) -> None:
+    for part in dict.fromkeys((title.vi, title.en)):
+        for placeholder in message.placeholders(part.text):
+            place = part.place(placeholder.offset)
+            report.fault(place, "a title has no placeholders", f"{{{placeholder.name}}} in the message")
 
 
 def _check_text(text: LocatedText, report: Report, numbers: Collection[str], groups: Collection[str]) -> None:

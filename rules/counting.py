@@ -5,20 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from rules.choices import wrong_choices
 from rules.compiled import Compiled
 from rules.document import Document
 from rules.lengths import EXAMPLES, length_text, parse_length
+from rules.listing import listing
 from rules.measured import Measured, build_measures, read_measures
 from rules.measures import Aggregate, Compared, Rows
 from rules.model import Complete, Window
 from rules.monotone import is_monotone
 from rules.nodes import Report, Scalar
 from rules.sql import ExpressionError, Node, Type, parse_expression, to_sql
+from schemas.dated import Rosters
 
 DAY = 86_400_000
 
 _ROSTER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*of\s+roster\s*", re.IGNORECASE)
 _SCHOOL_DAY = re.compile(r"\s*1\s+school_day\s*")
+
+
+def row_condition(text: Scalar | None, report: Report, rows: Rows | None) -> Node | None:
+    """A condition over rows (None: of an unknown type), or None when there is none or it is wrong."""
+    node = condition(text, report, rows.types if rows else None)
+    problems = wrong_choices(node, rows.choices) if node is not None and rows else []
+    if text is not None and problems:
+        report.problems(text, ExpressionError(problems))
+    return node
 
 
 def condition(text: Scalar | None, report: Report, names: Mapping[str, Type] | None) -> Node | None:
@@ -43,8 +55,10 @@ def read_counting(document: Document, report: Report, rows: Rows | None) -> Comp
     measured = read_measures(document, report, rows)
     when = condition(document.when, report, measured.types)
     recover = condition(document.recover, report, measured.types)
-    evidence = condition(document.evidence, report, rows.types if rows else None)
+    evidence = row_condition(document.evidence, report, rows)
     complete = _complete(document.complete, report, measured)
+    if complete is not None and complete.roster_share is not None:
+        _check_roster(document, report)
     hold = read_length(document.hold, report, "'for'") if document.hold else 0
     _check_windows(document, report, measured, window)
     numbers = tuple(measured.types)
@@ -94,7 +108,7 @@ def _check_windows(document: Document, report: Report, measured: Measured, windo
     if window.kind == "school_day":
         return
     for name, text in document.measures:
-        if isinstance(measured.parsed.get(name.text), Compared):
+        if text is not None and isinstance(measured.parsed.get(name.text), Compared):
             report.fault(text.place(), "'same_weekday' compares whole days", "window: 1 school_day")
 
 
@@ -114,6 +128,13 @@ def _complete(text: Scalar | None, report: Report, measured: Measured) -> Comple
         message = "'of roster' needs a measure that counts all rows or pupils"
         report.fault(text.place(), message, "a measure count(*) or distinct(pupil) without a filter")
     return Complete(percent / 100, counting)
+
+
+def _check_roster(document: Document, report: Report) -> None:
+    for group in document.group_by:
+        if group.text not in Rosters.KEYS and not report.has_fault_at(group.place()):
+            expected = f"groups of {listing(Rosters.KEYS)}, or a condition such as marked >= 10"
+            report.fault(group.place(), f"no roster knows how many pupils each {group.text!r} has", expected)
 
 
 def _complete_condition(text: Scalar, report: Report, measured: Measured) -> Complete | None:

@@ -80,7 +80,8 @@ class Document:
     where: Scalar | None
     group_by: tuple[Scalar, ...]
     window: Scalar | None
-    measures: tuple[tuple[Scalar, Scalar], ...]
+    measures: tuple[tuple[Scalar, Scalar | None], ...]
+    """Names and texts; a text that is None is a fault already told."""
     complete: Scalar | None
     evidence: Scalar | None
     when: Scalar | None
@@ -189,16 +190,16 @@ def _list(keys: Entries, key: str, report: Report) -> tuple[Scalar, ...]:
     return found
 
 
-def _measures(keys: Entries, report: Report) -> tuple[tuple[Scalar, Scalar], ...]:
+def _measures(keys: Entries, report: Report) -> tuple[tuple[Scalar, Scalar | None], ...]:
     if "measures" not in keys:
         return ()
-    found = []
+    found: list[tuple[Scalar, Scalar | None]] = []
     for name, node in entries(keys["measures"][1], report, "'measures'").values():
         value = scalar(node, report, f"measure {name.text!r}")
         if value is not None and not value.text.strip():
             report.fault(name.place(), f"measure {name.text!r} has no value", "an aggregate or a formula")
-        elif value is not None:
-            found.append((name, value))
+            value = None
+        found.append((name, value))
     return tuple(found)
 
 

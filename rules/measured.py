@@ -64,8 +64,9 @@ def read_measures(document: Document, report: Report, rows: Rows | None) -> Meas
     places: dict[str, tuple[Scalar, Scalar]] = {}
     for name, text in document.measures:
         _check_name(name, report)
-        places[name.text] = name, text
-    types = _types(places)
+        if text is not None:
+            places[name.text] = name, text
+    types = _types(document)
     parsed: dict[str, Measure] = {}
     for key, (_, text) in places.items():
         try:
@@ -73,7 +74,7 @@ def read_measures(document: Document, report: Report, rows: Rows | None) -> Meas
         except ExpressionError as error:
             report.problems(text, error)
     _check_baselines(parsed, places, report)
-    return Measured(parsed, _order(parsed, places, report), types, len(places))
+    return Measured(parsed, _order(parsed, places, report), types, len(document.measures))
 
 
 def _check_name(name: Scalar, report: Report) -> None:
@@ -89,13 +90,13 @@ def _check_name(name: Scalar, report: Report) -> None:
         report.fault(name.place(), f"{name.text!r} has a meaning of its own", "another name for this measure")
 
 
-def _types(places: Mapping[str, tuple[Scalar, Scalar]]) -> dict[str, Type]:
+def _types(document: Document) -> dict[str, Type]:
     types: dict[str, Type] = {}
-    for name, (_, text) in places.items():
-        if _BASELINE.match(text.text):
-            types |= {f"{name}.{part}": "number" for part in BASELINE_PARTS}
+    for name, text in document.measures:
+        if text is not None and _BASELINE.match(text.text):
+            types |= {f"{name.text}.{part}": "number" for part in BASELINE_PARTS}
         else:
-            types[name] = "number"
+            types[name.text] = "number"
     return types
 
 

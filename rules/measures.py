@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal as Word
 
 from sqlglot import exp
 
+from rules.choices import Choices, wrong_choices
 from rules.model import Agg
 from rules.sql import ExpressionError, Node, Problem, Type, decimals_of, names_in, to_sql
 from rules.sql.source import Source
@@ -38,6 +39,8 @@ class Rows:
     """Decimals of each numeric column."""
     lows: Mapping[str, int]
     """Smallest value of each numeric column."""
+    choices: Choices = field(default_factory=dict)
+    """All values of columns that have only certain ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ def _aggregate(
     filter_ = typing.node(condition) if condition is not None else None
     if filter_ is not None:
         typing.want(filter_, "bool")
+        typing.problems += wrong_choices(filter_, rows.choices) if rows else []
     decimals = _decimals(typing, how, value, rows)
     if typing.problems:
         raise ExpressionError(typing.problems)

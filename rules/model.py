@@ -48,6 +48,10 @@ class Query:
     evidence: str
     """SQL filter of the rows whose event ids are kept as evidence; empty: all rows."""
 
+    def __hash__(self) -> int:
+        """By the id, which stands for the rest: queries are looked up for each batch."""
+        return hash(self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Direct:
@@ -144,6 +148,10 @@ class Rule:
     """The group names a school, so one source partition holds all of it."""
     tests: tuple[object, ...] = field(default=(), compare=False)
     """Cases of `rules.cases`; they are no part of what the rule means."""
+
+    def __hash__(self) -> int:
+        """By the content hash: rules are looked up for each change of a pane."""
+        return hash(self.hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class Report:
         if found not in self.faults:
             self.faults.append(found)
 
+    def has_fault_at(self, place: Place) -> bool:
+        """Whether something is wrong there already."""
+        return any((fault.line, fault.column) == (place.line, place.column) for fault in self.faults)
+
     def unknown(self, place: Place, message: str, word: str, known: Iterable[str]) -> None:
         """Note a word that is not known: with its nearest spelling, or else all right ones."""
         words = list(known)

@@ -12,6 +12,7 @@ from rules.load import parse_rule
 from rules.model import Rule
 from rules.stage import Played, measures_text, play
 from schemas.civil import OFFSET_MS
+from schemas.errors import DocumentError, Fault
 from schemas.wire import RuleFile, Transition
 
 
@@ -48,8 +49,17 @@ def run_tests(file: RuleFile) -> list[TestResult]:
 
 
 def run_all(files: Iterable[RuleFile]) -> list[TestResult]:
-    """Play the cases of many files."""
-    return [result for file in files for result in run_tests(file)]
+    """Play the cases of many files. Raises `DocumentError` with the faults of all files."""
+    results: list[TestResult] = []
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            results += run_tests(file)
+        except DocumentError as error:
+            faults += error.faults
+    if faults:
+        raise DocumentError(faults)
+    return results
 
 
 def _active(text: str, rule: Rule) -> str:

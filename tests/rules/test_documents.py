@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.compile import content_hash, with_id
@@ -276,8 +276,10 @@ def test_sums_are_exact_and_know_whether_they_can_fall(text: str, agg: Agg, *, m
     [
         (
             "sum(absent / enrolled)",
-            ("14: the number of decimals of absent / enrolled has no bound, so its sum could not be exact;"
-            " expected round(…, 2) around it"),
+            (
+                "14: the number of decimals of absent / enrolled has no bound, so its sum could not be exact;"
+                " expected round(…, 2) around it"
+            ),
         ),
         ("sum(absent > 1)", "14: 'sum' needs a number, but absent > 1 is a condition"),
         ("sum(*)", "14: STAR is not part of the rule language"),
@@ -316,7 +318,7 @@ def test_the_hash_is_of_the_meaning() -> None:
 def test_equal_queries_have_equal_ids_whatever_else_differs() -> None:
     assert rule(severity="P1", for_="9m", when="marked > 3 and absent > 1").query == rule().query
     assert rule(where="level='primary'").query.id == rule().query.id
-    assert rule(where="level = 'other'").query.id != rule().query.id
+    assert rule(where="level = 'special'").query.id != rule().query.id
 
 
 AGGS = st.builds(
@@ -421,3 +423,49 @@ def test_lengths(text: str, length: int) -> None:
 @pytest.mark.parametrize("text", ["", "5", "5 minutes", "m", "30m 1h", "-5m", "1.5h"])
 def test_not_lengths(text: str) -> None:
     assert parse_length(text) is None
+
+
+SCRAPS = [
+    "{",
+    "}",
+    "[",
+    "'",
+    '"',
+    ":",
+    "\n",
+    "  ",
+    "- ",
+    "%",
+    "null",
+    "case",
+    "(",
+    ")",
+    "é",
+    "\t",
+    "&a ",
+    "*a",
+    "~",
+    "0x1",
+    "..",
+    ";",
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(BASE)), st.integers(0, 6), st.sampled_from(["", *SCRAPS])), max_size=3
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_written_gives_a_rule_or_faults_with_places(edits: list[tuple[int, int, str]]) -> None:
+    text = BASE
+    for start, length, scrap in edits:
+        text = text[:start] + scrap + text[start + length :]
+    lines = text.count("\n") + 1
+    try:
+        assert parse_rule(text, "f.yaml").name
+    except DocumentError as error:
+        for fault in error.faults:
+            assert 1 <= fault.line <= lines
+            assert fault.column >= 1
+            assert fault.message
