@@ -19,7 +19,7 @@ DEFAULT_DAY = "2026-09-07"
 """A Monday in term."""
 
 STATES = ("pending", "firing", "recovering", "inactive", "resolved", "retracted", "retired")
-CASE_KEYS = ("name", "day", "schools", "history", "events", "until", "expect")
+CASE_KEYS = ("name", "day", "schools", "history", "events", "outage", "until", "expect")
 SCHOOL_KEYS = ("name", "level", "ownership", "vendor", "commune", "district", "city", "enrolled")
 EVENT_KEYS = ("at", "type", "data", "repeat", "every")
 EXPECT_KEYS = ("state", "at", "group", "reason", "measures", "says")
@@ -76,6 +76,8 @@ class Case:
     """How many earlier same weekdays see ``history``."""
     history: tuple[EventSpec, ...]
     events: tuple[EventSpec, ...]
+    outage: tuple[int, int] | None
+    """From when to when (ms) the engine was down: no pulses, and events wait."""
     until: int | None
     """When the test ends, ms; None: with its last event."""
     expect: tuple[Expectation, ...]
@@ -137,6 +139,7 @@ class _Reader:
             weeks=self._number(history, "weeks", 1, MAX_WEEKS, 4),
             history=self._events(history, "events"),
             events=self._events(keys, "events"),
+            outage=self._outage(keys, day),
             until=self._instant(keys, "until", day),
             expect=self._expectations(keys, day),
         )
@@ -193,6 +196,19 @@ class _Reader:
     def _instant(self, keys: Mapping[str, tuple[Scalar, yaml.Node]], key: str, day: int) -> int | None:
         clock = self._clock(keys, key)
         return None if clock is None else day_start(day) + clock[0]
+
+    def _outage(self, keys: Mapping[str, tuple[Scalar, yaml.Node]], day: int) -> tuple[int, int] | None:
+        if "outage" not in keys:
+            return None
+        parts = entries(keys["outage"][1], self.report, "'outage'", ("from", "to"))
+        begin, end = self._instant(parts, "from", day), self._instant(parts, "to", day)
+        if begin is None or end is None or begin >= end:
+            place = place_of(keys["outage"][1])
+            self.report.fault(
+                place, "an outage has a beginning and a later end", '{from: "07:20", to: "07:40"}'
+            )
+            return None
+        return begin, end
 
     # --- reference and events ---
 

@@ -13,7 +13,7 @@ from rules.engine.configured import encode_config
 from rules.engine.correlate import CorrelateCore
 from rules.engine.count import CountCore
 from rules.engine.judge import JudgeCore
-from schemas.civil import DAY_MS, OFFSET_MS, day_start, day_text
+from schemas.civil import OFFSET_MS, day_start, day_text
 from schemas.events import EVENT_TYPES
 from schemas.reference import Reference, SchoolClass, Unit
 from schemas.topics import (
@@ -160,17 +160,24 @@ def _timeline(case: Case, lines: dict[str, int]) -> Iterator[list[Record]]:
     for back in range(case.weeks if case.history else 0, 0, -1):
         day = case.day - 7 * back
         week = case.weeks - back
-        yield from _day(_dated(case.history, day, week, lines), every=DAY_MS, end=day_start(day + 1))
+        yield from _day(_dated(case.history, day, week, lines), every=0, end=day_start(day + 1))
     events = _dated(case.events, case.day, None, lines)
     last = max((at for at, _ in events), default=day_start(case.day))
     end = (case.until if case.until is not None else last) + _SETTLE
-    yield from _day(events, every=PULSE_EVERY, end=max(end, last + _SETTLE))
+    yield from _day(events, every=PULSE_EVERY, end=max(end, last + _SETTLE), outage=case.outage)
 
 
-def _day(events: list[tuple[int, bytes]], *, every: int, end: int) -> Iterator[list[Record]]:
+def _day(
+    events: list[tuple[int, bytes]], *, every: int, end: int, outage: tuple[int, int] | None = None
+) -> Iterator[list[Record]]:
     """Events of a day with their pulses: at each instant that has events, and each ``every`` ms."""
     begin = min((at for at, _ in events), default=end)
-    instants = sorted({*(at for at, _ in events), *range(begin, end, every), end})
+    regular = range(begin, end, every) if every else ()
+    instants = [
+        instant
+        for instant in sorted({*(at for at, _ in events), *regular, end})
+        if outage is None or not outage[0] < instant < outage[1]
+    ]
     place = 0
     for instant in instants:
         records: list[Record] = []
@@ -178,7 +185,7 @@ def _day(events: list[tuple[int, bytes]], *, every: int, end: int) -> Iterator[l
             at, value = events[place]
             records.append((value, ((ARRIVED, str(at).encode()),), at))
             place += 1
-        pulse = Pulse(instant, "data", every=0)
+        pulse = Pulse(instant, "data", every=every)
         records.append((msgspec.json.encode(pulse), ((KIND, PULSE),), instant))
         yield records
 

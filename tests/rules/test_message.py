@@ -66,8 +66,10 @@ def test_each_language_has_its_own_text() -> None:
         (
             "{rate:time}",
             [
-                ("2: 'time' is not a format for {rate}; expected {rate}, {rate:%}, {rate:%0}, {rate:%1},"
-                " {rate:%2}, {rate:.0}, {rate:.1}, {rate:.2} or {rate:.3}")
+                (
+                    "2: 'time' is not a format for {rate}; expected {rate}, {rate:%}, {rate:%0}, {rate:%1},"
+                    " {rate:%2}, {rate:.0}, {rate:.1}, {rate:.2} or {rate:.3}"
+                )
             ],
         ),
     ],

@@ -66,8 +66,10 @@ def test_a_case_that_must_not_fire() -> None:
 def test_it_fires_although_it_must_not() -> None:
     assert run(case("[]")) == [
         "many.yaml:18: many-absent: thirty of a hundred: FAILED",
-        ("    fired although nothing expects it: firing at 2026-09-07 16:30:00 for school A (condition_met)"
-        " with absent 30, sum_enrolled 100, rate 0.3"),
+        (
+            "    fired although nothing expects it: firing at 2026-09-07 16:30:00 for school A (condition_met)"
+            " with absent 30, sum_enrolled 100, rate 0.3"
+        ),
     ]
 
 
@@ -86,8 +88,10 @@ def test_differences_are_told_one_by_one() -> None:
     assert run(case(expect)) == [
         "many.yaml:18: many-absent: thirty of a hundred: FAILED",
         "    line 22: expected firing at 2026-09-07 16:31:00 for school B (held) with absent 31",
-        ("             but there was firing at 2026-09-07 16:30:00 for school A (condition_met)"
-        " with absent 30, sum_enrolled 100, rate 0.3"),
+        (
+            "             but there was firing at 2026-09-07 16:30:00 for school A (condition_met)"
+            " with absent 30, sum_enrolled 100, rate 0.3"
+        ),
         "             at: expected 2026-09-07 16:31:00, got 2026-09-07 16:30:00",
         "             group school: expected 'B', got 'A'",
         "             reason: expected held, got condition_met",
@@ -100,8 +104,10 @@ def test_another_state_than_expected() -> None:
     assert run(case("[{state: resolved}]")) == [
         "many.yaml:18: many-absent: thirty of a hundred: FAILED",
         "    line 22: expected resolved",
-        ("             but there was firing at 2026-09-07 16:30:00 for school A (condition_met)"
-        " with absent 30, sum_enrolled 100, rate 0.3"),
+        (
+            "             but there was firing at 2026-09-07 16:30:00 for school A (condition_met)"
+            " with absent 30, sum_enrolled 100, rate 0.3"
+        ),
         "             state: expected resolved, got firing",
     ]
 
@@ -110,8 +116,10 @@ def test_an_event_that_the_engine_refuses_fails_the_test() -> None:
     text = case("[]").replace("present: 70", "present: 71")
     assert run(text) == [
         "many.yaml:18: many-absent: thirty of a hundred: FAILED",
-        ("    the event of line 21 was refused: data.enrolled: expected enrolled = present + absent + released,"
-        " got 100 and 71 + 30 + 0 = 101 (invalid)"),
+        (
+            "    the event of line 21 was refused: data.enrolled: expected enrolled = present + absent + released,"
+            " got 100 and 71 + 30 + 0 = 101 (invalid)"
+        ),
     ]
 
 
@@ -220,6 +228,17 @@ def test_what_is_wrong_with_a_test(change: tuple[str, str], message: str) -> Non
     with pytest.raises(DocumentError) as error:
         parse_rule(RULE.replace("STATUS", "active") + lines, "many.yaml")
     assert f"many.yaml:{message}" in str(error.value).splitlines()
+
+
+def test_an_outage_needs_both_ends() -> None:
+    text = case("[]").replace("  expect:", '  outage: {from: "07:20"}\n  expect:')
+    lines = "\n".join(f"  {line}" for line in text.splitlines())
+    with pytest.raises(DocumentError) as error:
+        parse_rule(RULE.replace("STATUS", "active") + lines, "many.yaml")
+    assert str(error.value) == (
+        "many.yaml:22:13: rule many-absent: an outage has a beginning and a later end;"
+        ' expected {from: "07:20", to: "07:40"}'
+    )
 
 
 def test_a_result_says_where_its_test_stands() -> None:
