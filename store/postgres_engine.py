@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, text
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from schemas.errors import SettingsError, StoreAway, StoreError
 
 CONNECT_SECONDS = 5
+IDLE_SECONDS = 5
+"""How long a transaction may stand still: a process frozen inside one must not hold its locks for ever."""
+TRANSACTION_SECONDS = 10
+"""How long a transaction may take in all (PostgreSQL 17 on); migrations take what they need."""
 MIGRATION_LOCK = 7_224_863_301
 """Key of the advisory lock under which one process at a time migrates."""
 
@@ -28,7 +34,7 @@ def connect(url: str) -> Engine:
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         message = f"the database is {parsed.get_backend_name()}; expected postgresql://…"
         raise SettingsError(message)
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_size=4,
@@ -36,11 +42,26 @@ def connect(url: str) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "trucban",
+            "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
         },
     )
+    event.listen(engine, "connect", _bound_transactions)
+    return engine
+
+
+def _bound_transactions(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Bound whole transactions too, where PostgreSQL can (from 17 on).
+
+    The bound on idleness does not see a client that froze in the middle of a pipeline of
+    statements, as psycopg sends many rows.
+    """
+    if connection.info.server_version >= 170000:
+        connection.autocommit = True
+        connection.execute(f"SET transaction_timeout = '{TRANSACTION_SECONDS}s'")
+        connection.autocommit = False
 
 
 @contextmanager
@@ -91,6 +112,8 @@ def migrate(engine: Engine, steps: list[Migration] | None = None) -> list[str]:
     """
     known = load_migrations() if steps is None else steps
     with transaction(engine) as connection:
+        if (connection.dialect.server_version_info or (0,)) >= (17,):
+            connection.execute(text("SET LOCAL transaction_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         applied = _applied(connection)
         _check(known, applied)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import inspect, text
 
-from schemas.errors import SettingsError, StoreError
+from schemas.errors import SettingsError, StoreAway, StoreError
 from store.desk_tables import METADATA
 from store.postgres_engine import Migration, connect, load_migrations, migrate, transaction
 from tests.support.postgres import TestServer, engine, running_server
@@ -95,6 +95,51 @@ def test_a_refusal_is_said_in_one_line(url: str) -> None:
     with engine(url) as made, pytest.raises(StoreError) as raised, transaction(made) as connection:
         connection.execute(text("SELECT nothing FROM nowhere"))
     assert str(raised.value) == 'PostgreSQL refused: relation "nowhere" does not exist'
+
+
+def test_a_process_frozen_between_two_statements_of_a_pipeline_does_not_hold_its_locks_for_ever(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres_engine.TRANSACTION_SECONDS", 1)
+    with engine(url) as frozen, engine(url) as other:
+        with transaction(other) as connection:
+            connection.execute(text("CREATE TABLE a (x int)"))
+            connection.execute(text("INSERT INTO a VALUES (1)"))
+        held = frozen.connect()
+        held.execute(text("SELECT * FROM a FOR UPDATE"))
+        raw = held.connection.driver_connection
+        assert raw is not None
+        raw.pgconn.enter_pipeline_mode()
+        raw.pgconn.send_query_params(b"SELECT 1", None)
+        raw.pgconn.send_flush_request()
+        raw.pgconn.flush()
+        with transaction(other) as second:  # waits for the lock, which the server takes back
+            second.execute(text("UPDATE a SET x = 2"))
+        held.invalidate()
+        held.close()
+
+
+def test_a_process_frozen_inside_a_transaction_does_not_hold_its_locks_for_ever(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres_engine.IDLE_SECONDS", 1)
+    with engine(url) as frozen, engine(url) as other:
+        with transaction(other) as connection:
+            connection.execute(text("CREATE TABLE a (x int)"))
+            connection.execute(text("INSERT INTO a VALUES (1)"))
+
+        def stand_still() -> None:
+            with transaction(frozen) as connection:
+                connection.execute(text("SELECT * FROM a FOR UPDATE"))
+                with transaction(other) as second:  # waits for the lock, which the server takes back
+                    second.execute(text("UPDATE a SET x = 2"))
+                connection.execute(text("SELECT 1"))
+
+        with pytest.raises(StoreAway) as raised:
+            stand_still()
+        assert str(raised.value) == (
+            "PostgreSQL refused: terminating connection due to idle-in-transaction timeout"
+        )
 
 
 @pytest.mark.parametrize(
