@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 from sqlalchemy import inspect, text
 
@@ -113,8 +114,8 @@ def test_a_process_frozen_between_two_statements_of_a_pipeline_does_not_hold_its
         raw.pgconn.send_query_params(b"SELECT 1", None)
         raw.pgconn.send_flush_request()
         raw.pgconn.flush()
-        with transaction(other) as second:  # waits for the lock, which the server takes back
-            second.execute(text("UPDATE a SET x = 2"))
+        with psycopg.connect(url) as second:  # waits for the lock, which the server takes back
+            second.execute("UPDATE a SET x = 2")
         held.invalidate()
         held.close()
 
