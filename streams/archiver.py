@@ -96,6 +96,7 @@ class Archiver:
         if positions is None:
             return
         self._patiently("log", lambda: self._source.assign(positions))
+        _log.info("archiving", epoch=epoch, records_before=sum(positions.values()))
         while not self._stop.is_set():
             self.step()
 

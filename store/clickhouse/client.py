@@ -15,8 +15,9 @@ from schemas.errors import StoreAway, StoreError
 _LATER = {159, 202, 209, 210, 241, 242, 243, 252, 279, 319, 439}
 """Codes that say "not now": time, load, memory, disk, too many parts. The same request may succeed."""
 
-_INSERT = {"max_partitions_per_insert_block": "0", "input_format_null_as_default": "0"}
-"""Old events may fall into any number of months; a null where none can be is a refusal."""
+_INSERT = {"async_insert": "0", "input_format_null_as_default": "0", "max_partitions_per_insert_block": "0"}
+"""Acknowledged means written; a null where none can be is a refusal; old events may fall into any
+number of months."""
 
 
 class Refused(StoreError):

@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, str] = {
     "async_insert": "0",  # acknowledged means written
     "implicit_select": "0",  # the engine alone would read `selec` as an expression
     "max_execution_time": "300",
+    "max_memory_usage": str(4 << 30),  # bytes of one statement; the engine itself has no bound
     "max_result_bytes": str(512 << 20),
     "result_overflow_mode": "throw",
 }

@@ -18,13 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 from schemas.errors import SupervisionError
 from store.clickhouse import blocks, encoding
 from store.clickhouse.credentials import Credentials, address_file, load_credentials, write_address
 from store.clickhouse.engine import Answer, Engine
-from store.clickhouse.errors import AUTHENTICATION_FAILED, TOO_MANY_QUERIES, EngineError, refuse
+from store.clickhouse.errors import (
+    AUTHENTICATION_FAILED,
+    CANNOT_SCHEDULE_TASK,
+    TOO_MANY_QUERIES,
+    EngineError,
+    refuse,
+)
 from store.clickhouse.request import External, Request, read_request
 
 _TYPES = {
@@ -37,6 +44,12 @@ _TYPES = {
     "CSVWithNames": "text/csv; charset=UTF-8; header=present",
     "Native": "application/octet-stream",
 }
+
+
+STOP_SECONDS = 5.0
+"""How long a stop waits for answers that are still being sent."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,8 @@ class Gate:
         self._readers = ThreadPoolExecutor(limits.readers, "read")
         self._writers = ThreadPoolExecutor(limits.writers, "write")
         self._pending = 0
+        self._reading: set[str] = set()
+        self._stopping = False
 
     def application(self) -> web.Application:
         """The web application: ``/ping``, ``/`` and ``/DATABASE``."""
@@ -73,6 +88,12 @@ class Gate:
             app.router.add_get(path, self.query)
             app.router.add_post(path, self.query)
         return app
+
+    async def cancel_reads(self) -> None:
+        """Stop every reading statement: their clients are about to be cut off anyway."""
+        self._stopping = True
+        for mark in list(self._reading):
+            await asyncio.to_thread(self._engine.cancel, mark)
 
     def close(self) -> None:
         """Wait for what runs, then let the threads go."""
@@ -166,19 +187,28 @@ class Gate:
                 "TOO_MANY_SIMULTANEOUS_QUERIES",
                 f"Too many simultaneous queries. Maximum: {self._limits.waiting}.",
             )
-        pool = self._writers if self._engine.is_insert(request) else self._readers
+        inserts = self._engine.is_insert(request)
+        pool = self._writers if inserts else self._readers
         loop = asyncio.get_running_loop()
         self._pending += 1
-        running = loop.run_in_executor(pool, self._engine.execute, request, mark)
-        running.add_done_callback(self._ended)
+        if not inserts:
+            self._reading.add(mark)
+        running = loop.run_in_executor(pool, self._run, request, mark)
+        running.add_done_callback(lambda done: self._ended(done, mark))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:  # the client went away
             loop.run_in_executor(None, self._engine.cancel, mark)
             raise
 
-    def _ended(self, running: asyncio.Future[Answer]) -> None:
+    def _run(self, request: Request, mark: str) -> Answer:
+        if self._stopping:
+            raise refuse(CANNOT_SCHEDULE_TASK, "CANNOT_SCHEDULE_TASK", "The server is stopping.")
+        return self._engine.execute(request, mark)
+
+    def _ended(self, running: asyncio.Future[Answer], mark: str) -> None:
         self._pending -= 1
+        self._reading.discard(mark)
         if not running.cancelled():
             running.exception()  # an abandoned statement's error has no reader: that is no fault
 
@@ -252,11 +282,17 @@ async def serve(
     gate = Gate(engine, credentials, limits)
     app = gate.application()
 
+    async def cancel(_: web.Application) -> None:
+        await gate.cancel_reads()
+
     async def close(_: web.Application) -> None:
         gate.close()
 
+    app.on_shutdown.append(cancel)
     app.on_cleanup.append(close)
-    runner = web.AppRunner(app, handler_cancellation=True, auto_decompress=False, access_log=None)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, auto_decompress=False, access_log=None, shutdown_timeout=STOP_SECONDS
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -293,6 +329,7 @@ async def _until_stopped(engine: Engine, data_dir: Path, host: str, port: int, l
     runner = await serve(engine, credentials, host, port, limits)
     try:
         write_address(path, credentials.url(host, runner.addresses[0][1]))
+        _log.info("ClickHouse answers", host=host, port=runner.addresses[0][1], version=engine.version)
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -401,6 +401,43 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     assert process.stop() == 0
 
 
+def all_readers_busy(process: ClickHouseProcess) -> bool:
+    """Whether even the simplest statement has to wait."""
+    try:
+        httpx.post(process.base, content="SELECT 1", auth=process.credentials, timeout=0.5)
+    except httpx.ReadTimeout:
+        return True
+    return False
+
+
+def test_a_stop_does_not_wait_for_long_reads(tmp_path: Path) -> None:
+    process = ClickHouseProcess(tmp_path)
+    process.start()
+    sql = "SELECT sum(sipHash64(number)) FROM numbers(1e11)"
+    answers: list[int] = []
+
+    def read() -> None:
+        try:
+            answer = httpx.post(process.base, content=sql, auth=process.credentials, timeout=60)
+            answers.append(answer.status_code)
+        except httpx.HTTPError:
+            answers.append(0)
+
+    readers = [threading.Thread(target=read) for _ in range(6)]  # some run, some wait
+    for reader in readers:
+        reader.start()
+    deadline = time.monotonic() + 30
+    while not all_readers_busy(process):
+        assert time.monotonic() < deadline
+    begin = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - begin < 15
+    for reader in readers:
+        reader.join(deadline - time.monotonic())
+    assert 200 not in answers
+    assert len(answers) == 6
+
+
 def test_a_directory_in_use_and_a_taken_port_are_one_sentence(
     server: ClickHouseProcess, tmp_path: Path
 ) -> None:

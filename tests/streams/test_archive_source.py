@@ -103,13 +103,11 @@ def archived(server: ClickHouseProcess) -> int:
     return summarise(server.client()).rows["events"] if rows[0][0] else 0
 
 
-def test_batches_are_bounded_and_in_order(tmp_path: Path) -> None:
-    broker = BrokerProcess(tmp_path)
-    broker.start()
-    source = KafkaArchiveSource(broker.address)
+def test_batches_are_bounded_and_in_order(broker: str) -> None:
+    source = KafkaArchiveSource(broker)
     try:
-        epoch = ensure_topics(broker.address, 4)
-        log = Log(broker.address)
+        epoch = ensure_topics(broker, 8)
+        log = Log(broker)
         log.add(100)
         assert source.epoch() == epoch
         source.assign({(ACCEPTED, 1): 20})
@@ -123,4 +121,3 @@ def test_batches_are_bounded_and_in_order(tmp_path: Path) -> None:
         assert source.poll(BatchBounds(seconds=0.1)) == []
     finally:
         source.close()
-        broker.stop()
