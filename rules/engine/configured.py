@@ -9,11 +9,11 @@ from typing import Literal
 import msgspec
 import xxhash
 import zstandard
-from schemas.reference import Reference
 
 from rules.load import parse_rules
 from rules.model import Query, RuleSet
 from schemas.events import EVENT_TYPES
+from schemas.reference import Reference
 from schemas.wire import Config
 
 ClockMode = Literal["wall", "demo", "data"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 import polars as pl
-from schemas.reference import DIMENSIONS
 
 from schemas.decode import Reject
 from schemas.events import EVENT_TYPES
+from schemas.reference import DIMENSIONS
 from schemas.topics import ACCEPTED, ARRIVED, EVENTS, MAX_RECORD_BYTES, REJECTED
 from schemas.wire import LogBatch, OutRecord, Rejected
 
