@@ -58,7 +58,7 @@ class WorkerSettings:
     flush_interval: float = 0.2
     snapshot_interval: float = 30.0
     snapshot_bytes: int = 64 * 1024 * 1024
-    session_timeout: float = 10.0
+    session_timeout: float = 6.0
     """After so long without a sign of life a worker's partitions go to others."""
     stop_timeout: float = 5.0
     """How long a last snapshot may take at a stop or when partitions are taken away."""

@@ -5,7 +5,8 @@ everything the log holds between two offsets, as a `schemas.wire.LogBatch`. Othe
 as Faust delivers them.
 
 What faust-streaming 0.15.3 and aiokafka 0.14 do that is worked around here, each in its place:
-`BatchConsumerThread._create_worker_consumer` (fetch wait), `_fetch_ranges` (positions),
+`BatchConsumerThread._create_worker_consumer` (fetch wait), `on_thread_stop` (leaving the group),
+`_fetch_ranges` (positions),
 `BatchConsumer.getmany` (hold), `_NoReadOffset` (read offsets and gaps), `commit_position`
 (acknowledgements), `RawBatchSchema` (decoding).
 """
@@ -111,6 +112,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_bytes = FETCH_MAX_BYTES  # noqa: SLF001
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """Trap: aiokafka leaves the group only above generation 0, where the embedded broker begins.
+
+        LeaveGroup does not carry the generation. Static members (`member_id`) never leave: they
+        are expected back under their name.
+        """
+        if self._consumer is not None:
+            coordinator = self._consumer._coordinator  # noqa: SLF001
+            if getattr(coordinator, "generation", None) == 0:
+                coordinator.generation = 1
+        await super().on_thread_stop()
+
     async def fetch_ranges(self, active: set[TP], timeout: float) -> dict[TP, _Range]:
         """Drain what was fetched for ``active``, waiting up to ``timeout`` seconds for something."""
         return cast(
@@ -178,7 +191,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")}
             )
         except (KafkaError, IllegalStateError) as error:
-            return repr(error)
+            return " ".join(repr(error).split())
         return ""
 
 

