@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
-from schemas.errors import LogError, TrucbanError
+from schemas.errors import BrokerAway, LogError, TrucbanError
 from schemas.topics import (
     CORRELATE_SNAPSHOTS,
     COUNT_SNAPSHOTS,
@@ -323,12 +324,13 @@ async def serve(app: WorkerApp, *, on_ready: Callable[[], None] | None = None) -
     waits: set[asyncio.Future[Any]] = {app.failure, stopping, running}
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    failed = app.failure.done()
-    await _end(app, running, patience=2.0 if failed else 30.0)
-    if failed:
+    ended = running.exception() if running.done() else None
+    await _end(app, running, patience=30.0 if stop.is_set() else 2.0)
+    if app.failure.done():
         raise app.failure.result()
-    if app.crash_reason is not None:
-        raise _as_error(app.crash_reason)
+    reason = ended or app.crash_reason
+    if reason is not None:
+        raise _as_error(app, reason)
 
 
 async def _run(app: WorkerApp, on_ready: Callable[[], None] | None) -> None:
@@ -348,9 +350,12 @@ async def _end(app: WorkerApp, running: asyncio.Task[None], patience: float) -> 
     await asyncio.gather(running, return_exceptions=True)
 
 
-def _as_error(reason: BaseException) -> BaseException:
+def _as_error(app: WorkerApp, reason: BaseException) -> BaseException:
+    """Faust crashes with whatever its parts raised: one sentence for each kind."""
     if isinstance(reason, TrucbanError):
         return reason
     error = LogError(f"the worker cannot go on: {reason!r}")
+    if isinstance(reason, KafkaConnectionError):
+        error = BrokerAway(f"no Kafka broker answers at {app.settings.broker}")
     error.__cause__ = reason
     return error

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from schemas.errors import BrokerAway, LogError, LogLost
 from schemas.topics import partition_of
@@ -16,7 +14,7 @@ from schemas.wire import LogBatch
 from streams.consumer import KafkaReader, partitions_of
 from streams.log import MemoryLog, Partition, Reader, Writer
 from streams.producer import KafkaWriter
-from tests.support.kafka import free_port
+from tests.support.kafka import free_port, make_topic
 
 PARTITIONS = 3
 
@@ -28,12 +26,6 @@ class Edge:
     topic: str
     writer: Writer
     reader: Callable[[Mapping[Partition, int]], Reader]
-
-
-def make_topic(broker: str, topic: str, partitions: int) -> None:
-    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
-    for future in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
-        future.result()
 
 
 @pytest.fixture(params=["memory", "embedded", "apache"])

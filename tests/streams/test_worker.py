@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from schemas.errors import BrokerAway
+from streams.app import WorkerApp, serve
+from tests.support.broker import BrokerProcess
+from tests.support.kafka import free_port
+from tests.support.toy import settings, shape
 from tests.support.workers import ToyWorld
 
 pytestmark = [pytest.mark.slow]
@@ -92,3 +100,64 @@ def test_a_record_the_core_fails_on_ends_the_process(world: ToyWorld) -> None:
     again = world.start()  # and again, at the same record: it is never skipped
     assert again.process.wait(40) != 0
     assert "ValueError: poison at " in again.log.read_text()
+
+
+def test_a_broker_that_is_away_is_one_sentence(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    app = WorkerApp(settings(address, "away", 2, tmp_path), [shape("away")])
+    with pytest.raises(BrokerAway) as caught:
+        asyncio.run(serve(app))
+    assert str(caught.value) == f"no Kafka broker answers at {address}"
+
+
+def test_the_embedded_broker_may_be_killed_under_a_worker(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path / "broker")
+    broker.start()
+    world = ToyWorld(broker.address, tmp_path)
+    try:
+        world.start().wait_for("toy[")
+        for _ in range(2):
+            world.send(2_000, seconds=0.5)
+            broker.kill()
+            broker.start()
+        world.send(2_000)
+        world.expect_exact()
+    finally:
+        world.end()
+        broker.stop()
+
+
+def test_transaction_markers_are_no_holes(apache_broker: str, tmp_path: Path) -> None:
+    """Each commit leaves an offset without a record; none of it is a reason to seek back for ever."""
+    world = ToyWorld(apache_broker, tmp_path, partitions=1)
+    producer = Producer({"bootstrap.servers": apache_broker, "transactional.id": world.name, "log_level": 0})
+    producer.init_transactions(20)
+    try:
+        world.start().wait_for("toy[")
+        for number in range(20):
+            producer.begin_transaction()
+            producer.produce(f"{world.name}.in", key=f"k{number % 3}", value=b"v", partition=0)
+            world.sent[f"k{number % 3}"] += 1
+            producer.commit_transaction(20)
+        world.expect_exact()
+        assert world.workers[0].stop() == 0
+        assert world.committed()[0] == 39
+    finally:
+        world.end()
+
+
+def test_records_deleted_before_they_were_counted_end_the_worker(apache_broker: str, tmp_path: Path) -> None:
+    world = ToyWorld(apache_broker, tmp_path, partitions=1)
+    world.send(100)
+    admin = AdminClient({"bootstrap.servers": apache_broker, "log_level": 0})
+    for future in admin.delete_records([TopicPartition(f"{world.name}.in", 0, 40)]).values():
+        future.result()
+    try:
+        worker = world.start()
+        assert worker.process.wait(40) != 0
+        assert (
+            f"{world.name}.in[0]: records 0 to 39 are gone from the log before toy processed them; restore "
+            "the log from the archive or raise the topic's retention"
+        ) in worker.log.read_text()
+    finally:
+        world.end()

