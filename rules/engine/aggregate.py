@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from rules.engine.panes import CORRECTIONS, EVIDENCE, Group, Panes, merge
+from rules.engine.panes import CORRECTIONS, EVIDENCE_TRACKED, Group, Panes, merge
 from rules.engine.windows import window_start_expr
 from rules.model import Agg, Query
 from rules.sql import parse_expression, to_polars
@@ -33,7 +33,7 @@ class Delta:
     rows: int
     states: list[PaneValue]
     added: list[tuple[int, str]]
-    removed: list[str]
+    removed: list[tuple[int, str]]
     original: int | None = None
 
 
@@ -44,6 +44,8 @@ class Plan:
     query: Query
     where: pl.Expr | None
     start: pl.Expr
+    groups: tuple[pl.Expr, ...]
+    """The group's parts as text (nothing: empty), beside the columns that expressions read."""
     scalars: tuple[pl.Expr, ...]
     """One for each aggregate that is not a multiset."""
     multisets: tuple[tuple[int, pl.Expr, pl.Expr], ...]
@@ -58,6 +60,10 @@ def plan(query: Query) -> Plan:
         query,
         _condition(query.where) if query.where else None,
         window_start_expr(query.window).alias(START),
+        tuple(
+            pl.col(name).cast(pl.String).fill_null("").alias(part)
+            for name, part in zip(query.group_by, _parts(query), strict=True)
+        ),
         tuple(_scalar(agg).alias(f"_agg{i}") for i, agg in enumerate(query.aggs) if agg.kind != "values"),
         tuple(
             (i, to_polars(parse_expression(agg.value)), _filter(agg))
@@ -66,6 +72,10 @@ def plan(query: Query) -> Plan:
         ),
         _condition(query.evidence) if query.evidence else pl.lit(True),
     )
+
+
+def _parts(query: Query) -> list[str]:
+    return [f"_group{i}" for i in range(len(query.group_by))]
 
 
 def _condition(sql: str) -> pl.Expr:
@@ -98,9 +108,7 @@ def contribute(panes: Panes, query: Query, rows: pl.DataFrame, position: int, *,
         rows = rows.filter(compiled.where)
     if rows.is_empty():
         return
-    rows = rows.with_columns(
-        compiled.start, *(pl.col(name).cast(pl.String).fill_null("") for name in query.group_by)
-    )
+    rows = rows.with_columns(compiled.start, *compiled.groups)
     for delta in deltas(compiled, rows, ()):
         _apply(panes, query, delta, position)
     if corrected:
@@ -112,11 +120,15 @@ def contribute(panes: Panes, query: Query, rows: pl.DataFrame, position: int, *,
 def deltas(compiled: Plan, rows: pl.DataFrame, extra: Sequence[str]) -> Iterator[Delta]:
     """Sum signed rows by group, window and ``extra`` columns."""
     query = compiled.query
-    keys = [*query.group_by, START, *extra]
+    keys = [*_parts(query), START, *extra]
     matching = compiled.evidence
     sign = pl.col(SIGN)
-    first = pl.struct("time", "id").filter(matching & (sign > 0)).sort().head(EVIDENCE)
-    gone = pl.col("id").filter(matching & (sign < 0))
+    event = pl.struct("time", "id")
+    entered = event.filter(matching & (sign > 0))
+    gone = event.filter(matching & (sign < 0))
+    if bool((rows[SIGN] < 0).any()):
+        entered = entered.filter(~entered.is_in(gone.implode()))
+    first = entered.sort().head(EVIDENCE_TRACKED)
     grouped = rows.group_by(keys, maintain_order=True).agg(
         sign.sum().alias("_rows"), first.alias("_first"), gone.alias("_gone"), *compiled.scalars
     )
@@ -130,7 +142,7 @@ def deltas(compiled: Plan, rows: pl.DataFrame, extra: Sequence[str]) -> Iterator
             row[ends],
             _states(query, iter(row[ends + 3 :]), key, multisets),
             [(item["time"], item["id"]) for item in row[ends + 1]],
-            row[ends + 2],
+            [(item["time"], item["id"]) for item in row[ends + 2]],
             row[width + 1] if extra else None,
         )
 
@@ -170,9 +182,8 @@ def _apply(panes: Panes, query: Query, delta: Delta, position: int) -> None:
     pane.states = merge(query.aggs, pane.states, delta.states)
     pane.position = position
     if delta.added or delta.removed:
-        gone = set(delta.removed)  # may have been added in the same batch
-        kept = {item for item in (*pane.evidence, *delta.added) if item[1] not in gone}
-        pane.evidence = sorted(kept)[:EVIDENCE]
+        kept = {*pane.evidence, *delta.added} - set(delta.removed)
+        pane.evidence = sorted(kept)[:EVIDENCE_TRACKED]
 
 
 def _note_correction(panes: Panes, query: Query, delta: Delta, position: int) -> None:

@@ -35,12 +35,13 @@ class Ledger:
             self._parts = {}
 
     def put(self, part: str, blocks: Iterable[bytes]) -> None:
-        """The part's new encoding."""
+        """The part's new encoding. A block that is too large for a record goes in pieces."""
         names = []
         for number, block in enumerate(blocks):
-            name = f"{part}/{number}@{self._version}"
-            self._fresh[name] = block
-            names.append(name)
+            for piece, start in enumerate(range(0, max(len(block), 1), MAX_BLOCK_BYTES)):
+                name = f"{part}/{number}.{piece}@{self._version}"
+                self._fresh[name] = block[start : start + MAX_BLOCK_BYTES]
+                names.append(name)
         self._parts[part] = names
 
     def put_once(self, part: str, encode: Callable[[], Iterable[bytes]]) -> None:
@@ -61,16 +62,6 @@ class Ledger:
     def resume(self, names: Iterable[str]) -> None:
         """Continue after a restore: versions go on above those that were restored."""
         self._version = max([self._version, *(int(name.rpartition("@")[2]) for name in names)])
-
-
-def part_of(name: str) -> str:
-    """The part that a block's name belongs to."""
-    return name.rpartition("@")[0].rpartition("/")[0]
-
-
-def number_of(name: str) -> int:
-    """The block's place within its part."""
-    return int(name.rpartition("@")[0].rpartition("/")[2])
 
 
 def put_runs(ledger: Ledger, prefix: str, runs: Runs) -> None:
@@ -107,8 +98,15 @@ def load_run(runs: Runs, number: int, blocks: list[bytes]) -> None:
 
 
 def by_part(blocks: dict[str, bytes]) -> dict[str, list[bytes]]:
-    """Blocks of a snapshot by part, each part's in order."""
-    out: dict[str, list[tuple[int, bytes]]] = {}
-    for name, block in blocks.items():
-        out.setdefault(part_of(name), []).append((number_of(name), block))
-    return {part: [block for _, block in sorted(numbered)] for part, numbered in out.items()}
+    """Blocks of a snapshot by part, each part's in order and whole."""
+    found: dict[str, dict[int, dict[int, bytes]]] = {}
+    for name, content in blocks.items():
+        part, _, number = name.rpartition("@")[0].rpartition("/")
+        block, _, piece = number.partition(".")
+        found.setdefault(part, {}).setdefault(int(block), {})[int(piece)] = content
+    return {
+        part: [
+            b"".join(content for _, content in sorted(pieces.items())) for _, pieces in sorted(own.items())
+        ]
+        for part, own in found.items()
+    }

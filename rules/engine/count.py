@@ -12,34 +12,35 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rules.engine.aggregate import ORIGINAL, SIGN, contribute
+from rules.engine.aggregate import contribute
+from rules.engine.announce import shares_of, values_of
 from rules.engine.blocks import Ledger, by_part, load_run, put_runs
 from rules.engine.configured import UNCONFIGURED, Configured, amended, compiled
 from rules.engine.intake import BEYOND, CLOCK, MARK, NEVER, Decoded, Intake, Special, read
-from rules.engine.latest import CORRECTS, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
+from rules.engine.latest import POSITION
 from rules.engine.outbox import accepted_record, forward, rejected_record
-from rules.engine.panes import Panes, state_of
+from rules.engine.panes import Panes, ShardKey
+from rules.engine.pulses import Pulses, pulse_of
+from rules.engine.signed import Effects
 from schemas.civil import DAY_MS, day_of, day_start
+from schemas.decode import Reject
 from schemas.errors import DocumentError
 from schemas.events import EVENT_TYPES
-from schemas.topics import CONTROL, PANES, PULSE
-from schemas.wire import CoreOptions, LogBatch, OutRecord, PanesRecord, Pulse, QueryPanes, Snapshot
+from schemas.topics import PANES, PULSE
+from schemas.wire import CoreOptions, LogBatch, OutRecord, PanesRecord, Pulse, Snapshot
 
 STEP = 10_000
 """In live running the state is also judged at least this often in business time, ms, however
 large the batches are: so a deadline that passed during an outage is judged where it lay."""
-PULSES_MISSED = 5
-"""So many missing pulses make a gap that silence does not count."""
-GAPS_KEPT = 16
-OWN_FIELDS = ("_row", "_day", CLOCK, "key_hi", "key_lo", "content", MARK)
+IDLE_STEP = 1000
+"""In live running the clock alone is announced this often, ms of business time."""
 
 
 class Meta(msgspec.Struct):
     """The small part of a snapshot."""
 
     clock: int
-    pulse: int
-    gaps: list[tuple[int, int]]
+    pulses: Pulses
     announced: tuple[int, int]
     unsent: list[tuple[str, int, list[tuple[str, ...]]]]
 
@@ -66,11 +67,10 @@ class CountCore:
         self.clock = NEVER
         self.configured: Configured = UNCONFIGURED
         self._position = 0
-        self._pulse = NEVER
-        self._gaps: list[tuple[int, int]] = []
-        self._announced = (NEVER, -1)  # clock and position last sent
+        self._pulses = Pulses()
+        self._announced = (NEVER, NEVER)  # clock and pulse last sent
         self._intake = Intake(partition, options.partitions)
-        self._latest = {name: Latest(identity) for name, identity in _identities().items()}
+        self._effects = Effects()
         self._panes = Panes(options.judge_partitions)
         self._ledger = Ledger()
         self._written = False
@@ -90,7 +90,8 @@ class CountCore:
     @property
     def remembered(self) -> dict[str, int]:
         """Sizes of the indexes: seen ids, and kept rows by type."""
-        return {"seen": len(self._intake.seen), **{n: len(x.runs) for n, x in self._latest.items()}}
+        kept = {name: len(latest.runs) for name, latest in self._effects.latest.items()}
+        return {"seen": len(self._intake.seen), **kept}
 
     # --- the way of a batch ---
 
@@ -100,7 +101,8 @@ class CountCore:
         if start >= len(batch):
             return
         decoded = read(batch, start)
-        clocks = self._clocks(decoded, len(batch))
+        pulses = _pulses_of(decoded)
+        clocks = self._clocks(decoded, pulses, len(batch))
         self.stats.batches += 1
         begin = start
         for special in (*decoded.specials, None):
@@ -109,20 +111,18 @@ class CountCore:
             if special is not None:
                 self._position = batch.offsets[special.row] + 1
                 self.clock = max(self.clock, int(clocks[special.row]))
-                self._take(special)
+                self._take(batch, decoded, special, pulses.get(special.row))
                 begin = special.row + 1
         self._position = batch.offsets[-1] + 1
 
-    def _clocks(self, decoded: Decoded, size: int) -> npt.NDArray[np.int64]:
+    def _clocks(self, decoded: Decoded, pulses: dict[int, Pulse], size: int) -> npt.NDArray[np.int64]:
         """The business clock after each row."""
         times = np.full(size, NEVER, dtype=np.int64)
         for frame in decoded.frames.values():
             bounded = frame.select(pl.min_horizontal("time", "arrived")).to_series().to_numpy()
             times[frame["_row"].to_numpy()] = bounded
-        for special in decoded.specials:
-            pulse = _pulse_of(special)
-            if pulse is not None:
-                times[special.row] = pulse.clock
+        for row, pulse in pulses.items():
+            times[row] = pulse.clock
         return np.maximum(np.maximum.accumulate(times), self.clock)
 
     def _segment(
@@ -139,10 +139,7 @@ class CountCore:
             if not part.is_empty():
                 frames[name] = part.with_columns(pl.Series(CLOCK, clocks[part["_row"].to_numpy()]))
         result = self._intake.sort(frames, self.configured.reference)
-        rejects = [r for r in decoded.rejects if begin <= r.row < end] + result.rejects
-        for reject in sorted(rejects, key=lambda r: r.row):
-            self.stats.rejected[reject.reason] = self.stats.rejected.get(reject.reason, 0) + 1
-            self._out.append(rejected_record(self.partition, batch, decoded.arrived, reject))
+        self._reject(batch, decoded, [r for r in decoded.rejects if begin <= r.row < end] + result.rejects)
         for row, target in sorted(result.forwards):
             self._out.append(forward(batch, decoded.arrived, row, target))
         self.stats.events += end - begin
@@ -150,60 +147,43 @@ class CountCore:
         self.stats.forwarded += len(result.forwards)
         self._count(batch, result.accepted)
 
+    def _reject(self, batch: LogBatch, decoded: Decoded, rejects: list[Reject]) -> None:
+        for reject in sorted(rejects, key=lambda r: r.row):
+            self.stats.rejected[reject.reason] = self.stats.rejected.get(reject.reason, 0) + 1
+            self._out.append(rejected_record(self.partition, batch, decoded.arrived, reject))
+
     def _count(self, batch: LogBatch, accepted: dict[str, pl.DataFrame]) -> None:
-        signed: dict[str, list[pl.DataFrame]] = {}
+        counted = {}
         offsets = pl.Series(POSITION, batch.offsets, dtype=pl.Int64)
+        raw = pl.Series("raw", batch.values, dtype=pl.Binary)
         for name, frame in accepted.items():
             frame = frame.with_columns(offsets.gather(frame["_row"]))
-            values = pl.Series("raw", batch.values, dtype=pl.Binary).gather(frame["_row"])
-            self._accepted.setdefault(name, []).append(frame.with_columns(values))
+            archived = frame.with_columns(raw.gather(frame["_row"]))
+            self._accepted.setdefault(name, []).append(archived)
             self.stats.beyond += int((frame[MARK] == BEYOND).sum())
-            counted = frame.filter(pl.col(MARK) == "")
-            if not counted.is_empty():
-                kind = EVENT_TYPES[name]
-                target = kind.corrects.type if kind.corrects else name
-                signed.setdefault(target, []).append(_prepared(name, counted))
-        for name, frames in signed.items():
-            self._contribute(name, frames)
-
-    def _contribute(self, name: str, frames: list[pl.DataFrame]) -> None:
-        latest = self._latest.get(name)
-        if latest is None:
-            rows = pl.concat(frames, how="diagonal").with_columns(
-                pl.lit(1, dtype=pl.Int64).alias(SIGN), pl.lit(None, dtype=pl.Int64).alias(ORIGINAL)
-            )
-        else:
-            rows = latest.replace(pl.concat(frames, how="diagonal").sort(POSITION))
-        if rows.is_empty():
-            return
-        corrected = latest is not None and bool(rows[ORIGINAL].is_not_null().any())
-        for query in self.configured.queries_of(name):
-            contribute(self._panes, query, rows, self._position, corrected=corrected)
+            in_time = frame.filter(pl.col(MARK) == "")
+            if not in_time.is_empty():
+                counted[name] = in_time
+        for name, rows, corrected in self._effects.of(counted):
+            for query in self.configured.queries_of(name):
+                contribute(self._panes, query, rows, self._position, corrected=corrected)
 
     # --- records of the engine ---
 
-    def _take(self, special: Special) -> None:
-        if special.kind == PULSE:
-            pulse = _pulse_of(special)
-            if pulse is not None:
-                self._beat(pulse)
-        elif special.kind == CONTROL:
-            self._reconfigure(special)
+    def _take(self, batch: LogBatch, decoded: Decoded, special: Special, pulse: Pulse | None) -> None:
+        if pulse is not None:
+            if self._pulses.beat(pulse) and (self._by_log or self.clock - self._announced[0] >= STEP):
+                self._announce()
+        elif special.kind == PULSE:
+            self._reject(batch, decoded, [r for r in decoded.rejects if r.row == special.row])
+        else:
+            self._reconfigure(batch, decoded, special)
 
-    def _beat(self, pulse: Pulse) -> None:
-        if pulse.clock <= self._pulse:
-            return
-        if pulse.every and self._pulse != NEVER and pulse.clock - self._pulse > PULSES_MISSED * pulse.every:
-            self._gaps = [*self._gaps, (self._pulse, pulse.clock)][-GAPS_KEPT:]
-        self._pulse = pulse.clock
-        if self._by_log or self.clock - self._announced[0] >= STEP:
-            self._announce()
-
-    def _reconfigure(self, special: Special) -> None:
+    def _reconfigure(self, batch: LogBatch, decoded: Decoded, special: Special) -> None:
         try:
             new = amended(self.configured, special.value)
-        except (ValueError, DocumentError):
-            self.stats.rejected["control"] = self.stats.rejected.get("control", 0) + 1
+        except (ValueError, DocumentError) as error:
+            self._reject(batch, decoded, [Reject(special.row, "not_control", "", str(error))])
             return
         if new is self.configured:
             return
@@ -223,7 +203,7 @@ class CountCore:
         """What is due for sending."""
         if not self._by_log and self.clock != NEVER:
             self._expire()
-            if self._panes.unsent or self.clock - self._announced[0] >= 1000:
+            if self._panes.unsent or self.clock - self._announced[0] >= IDLE_STEP:
                 self._announce()
         for name, frames in self._accepted.items():
             self._out.extend(accepted_record(self.partition, name, pl.concat(frames, how="diagonal")))
@@ -237,40 +217,30 @@ class CountCore:
             return
         if self._by_log:
             self._expire()
-        changed: list[list[QueryPanes]] = [[] for _ in range(self.options.judge_partitions)]
-        for (query, start), panes in self._panes.take_unsent():
-            shares: dict[int, QueryPanes] = {}
-            for pane in panes:
-                share = shares.get(pane.target)
-                if share is None:
-                    share = shares[pane.target] = QueryPanes(query, start, [])
-                    changed[pane.target].append(share)
-                share.panes.append(state_of(pane))
-        for target, panes_of_target in enumerate(changed):
-            self._out.append(self._panes_record(target, panes_of_target, content))
-        self._announced = (self.clock, self._position)
-
-    def _panes_record(self, target: int, changed: list[QueryPanes], content: bytes | None) -> OutRecord:
         record = PanesRecord(
             source=self.partition,
             sources=self.options.partitions,
             position=self._position,
             clock=self.clock,
             config=self.configured.hash,
-            panes=changed,
+            panes=[],
             content=content,
-            pulse=self._pulse,
-            gaps=self._gaps,
+            pulse=self._pulses.newest,
+            gaps=self._pulses.gaps,
         )
-        return OutRecord(PANES, target, str(self.partition).encode(), _MSGPACK.encode(record))
+        key = str(self.partition).encode()
+        shares = shares_of(self._panes.take_unsent(), self.options.judge_partitions)
+        for target, entries in enumerate(shares):
+            for value in values_of(record, entries, *self._announced):
+                self._out.append(OutRecord(PANES, target, key, value))
+        self._announced = (self.clock, self._pulses.newest)
 
     def _expire(self) -> None:
         """Forget what no event can reach any more."""
         longest = max(kind.correction_horizon for kind in EVENT_TYPES.values())
         self._panes.expire(day_start(day_of(self.clock)) - longest - DAY_MS)
         self._intake.seen.expire("expires", self.clock)
-        for latest in self._latest.values():
-            latest.runs.expire(EXPIRES, self.clock)
+        self._effects.expire(self.clock)
 
     # --- snapshot ---
 
@@ -281,14 +251,14 @@ class CountCore:
         ledger = self._ledger
         ledger.begin(complete=complete)
         put_runs(ledger, "seen", self._intake.seen)
-        for name, latest in self._latest.items():
+        for name, latest in self._effects.latest.items():
             put_runs(ledger, f"rows/{name}", latest.runs)
-        self._put_panes(complete)
+        self._put_panes(complete=complete)
         ledger.put("config", [self.configured.content])
         ledger.put("meta", [_MSGPACK.encode(self._meta())])
         return ledger.finish(self._position)
 
-    def _put_panes(self, complete: bool) -> None:
+    def _put_panes(self, *, complete: bool) -> None:
         stale = self._panes.take_stale()
         live = {_shard_part(shard): shard for shard in self._panes.shards()}
         self._ledger.keep(lambda part: part in live or not part.startswith("panes/"))
@@ -297,7 +267,7 @@ class CountCore:
 
     def _meta(self) -> Meta:
         unsent = [(query, start, list(groups)) for (query, start), groups in self._panes.unsent.items()]
-        return Meta(self.clock, self._pulse, self._gaps, self._announced, unsent)
+        return Meta(self.clock, self._pulses, self._announced, unsent)
 
     def restore(self, position: int, blocks: dict[str, bytes]) -> None:
         """Become what `snapshot` described."""
@@ -309,14 +279,13 @@ class CountCore:
                 load_run(self._intake.seen, int(rest), content)
             elif kind == "rows":
                 name, _, number = rest.rpartition("/")
-                load_run(self._latest[name].runs, int(number), content)
+                load_run(self._effects.latest[name].runs, int(number), content)
             elif kind == "panes":
                 for block in content:
                     self._panes.load_block(block)
         self.configured = compiled(parts["config"][0])
         meta = msgspec.msgpack.decode(parts["meta"][0], type=Meta)
-        self.clock, self._pulse = meta.clock, meta.pulse
-        self._gaps, self._announced = meta.gaps, meta.announced
+        self.clock, self._pulses, self._announced = meta.clock, meta.pulses, meta.announced
         self._panes.unsent = {(query, start): dict.fromkeys(groups) for query, start, groups in meta.unsent}
         self._ledger.resume(blocks)
 
@@ -324,7 +293,19 @@ class CountCore:
 _MSGPACK = msgspec.msgpack.Encoder()
 
 
-def _shard_part(shard: tuple[str, int, int]) -> str:
+def _pulses_of(decoded: Decoded) -> dict[int, Pulse]:
+    """Pulses by row; those that cannot be read are rejected."""
+    found = {}
+    for special in decoded.specials:
+        if special.kind == PULSE:
+            try:
+                found[special.row] = pulse_of(special.value)
+            except ValueError as error:
+                decoded.rejects.append(Reject(special.row, "not_pulse", "", str(error)))
+    return found
+
+
+def _shard_part(shard: ShardKey) -> str:
     return f"panes/{shard[0]}/{shard[1]}/{shard[2]}"
 
 
@@ -333,53 +314,9 @@ def _run_number(part: str) -> tuple[str, int]:
     return head, int(tail) if tail.isdigit() else 0
 
 
-def _identities() -> dict[str, Identity]:
-    """Identity of each type that has one, with the fields that correcting types replace."""
-    out = {}
-    for kind in EVENT_TYPES.values():
-        if kind.identity:
-            replaced = {
-                there
-                for other in EVENT_TYPES.values()
-                if other.corrects and other.corrects.type == kind.name
-                for there, _ in other.corrects.after
-            }
-            out[kind.name] = identity_of(kind, tuple(sorted(replaced)))
-    return out
-
-
 def _between(frame: pl.DataFrame, begin: int, end: int) -> pl.DataFrame:
     rows = frame["_row"].to_numpy()
     if len(rows) == 0 or (rows[0] >= begin and rows[-1] < end):
         return frame
     first, last = np.searchsorted(rows, [begin, end])
     return frame[int(first) : int(last)]
-
-
-def _prepared(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows as the type they count for keeps them."""
-    kind = EVENT_TYPES[name]
-    target = kind if kind.corrects is None else EVENT_TYPES[kind.corrects.type]
-    expires = (pl.col("_day").cast(pl.Int64) + 1) * DAY_MS + day_start(0) + target.correction_horizon
-    frame = frame.drop("_row", "key_hi", "key_lo", "content", CLOCK, MARK, "arrived")
-    if kind.corrects is not None:
-        pairs = (*kind.corrects.key, *kind.corrects.after)
-        frame = frame.select(
-            "id", "time", "_day", POSITION, *(pl.col(here).alias(there) for there, here in pairs)
-        )
-    if not target.identity:
-        return frame.drop(POSITION)
-    return frame.with_columns(
-        pl.col("time").alias(ORDER),
-        expires.alias(EXPIRES),
-        pl.lit(kind.corrects is not None).alias(CORRECTS),
-    )
-
-
-def _pulse_of(special: Special) -> Pulse | None:
-    if special.kind != PULSE:
-        return None
-    try:
-        return msgspec.json.decode(special.value, type=Pulse)
-    except msgspec.DecodeError:
-        return None

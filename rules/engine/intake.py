@@ -17,13 +17,15 @@ from schemas.civil import DAY_MS, day_start
 from schemas.decode import Reject, decode
 from schemas.events import EVENT_TYPES
 from schemas.reference import DIMENSIONS, Reference
-from schemas.topics import ARRIVED, KIND, partition_of
+from schemas.topics import ARRIVED, CONTROL, KIND, PULSE, partition_of
 from schemas.wire import LogBatch
 
 CLOCK = "_clock"
 MARK = "mark"
 BEYOND = "beyond_horizon"
 NEVER = -(2**62)
+STAMP_DIGITS = 14
+"""Longer arrival stamps are not times in milliseconds: the broker's time stamp holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,9 @@ def read(batch: LogBatch, start: int) -> Decoded:
     for row in range(start, len(batch)):
         kind = b""
         for name, content in batch.headers[row] or ():
-            if name == ARRIVED:
-                arrived[row] = int(content) if content.isdigit() else arrived[row]
-            elif name == KIND:
+            if name == ARRIVED and content.isdigit() and len(content) <= STAMP_DIGITS:
+                arrived[row] = int(content)
+            elif name == KIND and content in (PULSE, CONTROL):
                 kind = content
         if kind:
             specials.append(Special(row, kind, batch.values[row] or b""))
@@ -154,12 +156,19 @@ class Intake:
         """0 new, `REPEAT`, or `REUSED` for each row; new ones are remembered."""
         keys = Keys(rows["key_hi"].to_numpy(), rows["key_lo"].to_numpy())
         content, clock = rows["content"].to_numpy(), rows[CLOCK].to_numpy()
+        expires = rows["expires"].to_numpy()
         verdict = np.zeros(len(rows), dtype=np.int8)
         first = _first_of_key(keys)
         again = np.flatnonzero(first != np.arange(len(rows)))
-        verdict[again] = np.where(content[again] == content[first[again]], REPEAT, REUSED)
         where, known = self.seen.find(keys)
         hit = np.flatnonzero(where >= 0)
+        ends = known["expires"].to_numpy() if hit.size else np.empty(0, dtype=np.int64)
+        if again.size and (
+            (expires[first[again]] < clock[again]).any() or ((clock[0] <= ends) & (ends < clock[-1])).any()
+        ):  # an id is forgotten between two rows that carry it: take them one after the other
+            half = len(rows) // 2
+            return np.concatenate([self._verdicts(rows[:half]), self._verdicts(rows[half:])])
+        verdict[again] = np.where(content[again] == content[first[again]], REPEAT, REUSED)
         if hit.size:
             old = known[where[hit]]
             alive = old["expires"].to_numpy() >= clock[hit]
@@ -207,7 +216,8 @@ def _known(
         frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
     kind = EVENT_TYPES[name]
     too_old = pl.col("time") + kind.repeat_horizon < pl.col(CLOCK)
-    day_ends = (pl.col("_day").cast(pl.Int64) + 1) * DAY_MS + day_start(0)
+    last_day = pl.min_horizontal(pl.col("_day").cast(pl.Int64), (pl.col("time") - day_start(0)) // DAY_MS)
+    day_ends = (last_day + 1) * DAY_MS + day_start(0)
     closed = day_ends + kind.correction_horizon < pl.col(CLOCK)
     return frame.with_columns(
         pl.when(too_old | closed).then(pl.lit(BEYOND)).otherwise(pl.lit("")).alias(MARK)

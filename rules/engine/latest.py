@@ -29,7 +29,7 @@ FIRST = "_first_position"
 ORDER = "_order"
 """Event time by which the latest is chosen."""
 MANY = 64
-"""Rows of one thing in one batch beyond which only the last of them is taken."""
+"""Rows of one thing in one batch beyond which those that decide nothing are left out."""
 COUNTED = "_counted"
 EXPIRES = "_expires"
 CORRECTS = "_corrects"
@@ -96,7 +96,7 @@ class Latest:
         )
         turn = _turns(rows)
         if _largest(turn) > MANY:
-            rows = _only_last_of_a_kind(rows)
+            rows = _first_and_last_of_a_kind(rows)
             turn = _turns(rows)
         if _largest(turn) == 0:
             return self._round(rows)
@@ -150,15 +150,14 @@ def _largest(turn: pl.Series) -> int:
     return int(turn.max() or 0)  # type: ignore[arg-type]
 
 
-def _only_last_of_a_kind(rows: pl.DataFrame) -> pl.DataFrame:
-    """Where all rows of a thing are of one kind only the last decides; mixed ones stay."""
+def _first_and_last_of_a_kind(rows: pl.DataFrame) -> pl.DataFrame:
+    """Where all rows of a thing are of one kind, the first (which may meet a waiting correction)
+    and the latest decide; mixed ones stay."""
     key = ["_hi", "_lo"]
     mixed = pl.col(CORRECTS).n_unique().over(key) > 1
     last = pl.struct(ORDER, POSITION).rank("ordinal").over(key) == pl.len().over(key)
-    first = pl.col(POSITION).min().over(key)
-    return rows.with_columns(
-        pl.when(mixed).then(pl.col(FIRST)).otherwise(first).alias(FIRST)
-    ).filter(mixed | last)  # fmt: skip
+    first = pl.col(POSITION) == pl.col(POSITION).min().over(key)
+    return rows.filter(mixed | first | last)
 
 
 def _combined(rows: pl.DataFrame, kept: pl.DataFrame, replaces: tuple[str, ...]) -> pl.DataFrame:

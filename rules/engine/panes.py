@@ -18,7 +18,10 @@ from schemas.topics import MAX_BLOCK_BYTES
 from schemas.wire import Correction, PaneState, PaneValue
 
 EVIDENCE = 32
-"""Event ids kept for a pane; the first 20 of those still in force are shown."""
+"""Event ids that a pane keeps when it is sent; the first 20 of those still in force are shown."""
+EVIDENCE_TRACKED = 512
+"""Event ids that a pane keeps until it is sent: rows may still be taken out, and what remains
+must not depend on how the log was cut into batches."""
 CORRECTIONS = 64
 """Corrections of one pane that are kept singly, to tell retracted from resolved."""
 MULTISET_BOUND = 100_000
@@ -116,7 +119,13 @@ class Panes:
         for key, groups in unsent.items():
             sheet = self._sheets.get(key)
             if sheet is not None:
-                yield key, [sheet[group] for group in groups if group in sheet]
+                yield key, [self._sent(key, sheet[group]) for group in groups if group in sheet]
+
+    def _sent(self, key: SheetKey, pane: Pane) -> Pane:
+        if len(pane.evidence) > EVIDENCE:
+            pane.evidence = pane.evidence[:EVIDENCE]
+            self._stale[*key, shard_of(pane.group)] = None
+        return pane
 
     def keep_queries(self, queries: Iterable[str]) -> None:
         """Forget panes of queries that no rule asks any more."""

@@ -1,0 +1,44 @@
+"""Business time as pulses bring it, and the spans that no pulse covered."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rules.engine.intake import NEVER
+from schemas.wire import Pulse
+
+PULSES_MISSED = 5
+"""So many missing pulses make a gap that silence does not count."""
+GAPS_KEPT = 16
+LATEST_MS = 10**14
+"""No clock goes beyond this (year 5138): a broken stamp must not break the engine's arithmetic."""
+
+
+class Pulses(msgspec.Struct):
+    """Newest pulse and recent gaps, ms."""
+
+    newest: int = NEVER
+    gaps: list[tuple[int, int]] = []
+
+    def beat(self, pulse: Pulse) -> bool:
+        """Take a pulse; False where its time was there before.
+
+        What lies before the very first pulse is a gap too: nobody watched the clock then.
+        """
+        if pulse.clock <= self.newest:
+            return False
+        if pulse.every and pulse.clock - self.newest > PULSES_MISSED * pulse.every:
+            self.gaps = [*self.gaps, (self.newest, pulse.clock)][-GAPS_KEPT:]
+        self.newest = pulse.clock
+        return True
+
+
+def pulse_of(value: bytes) -> Pulse:
+    """A pulse record's value. Raises ValueError where it is not one."""
+    try:
+        pulse = msgspec.json.decode(value, type=Pulse)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a pulse: {error}") from error
+    if not 0 <= pulse.clock < LATEST_MS:
+        raise ValueError(f"not a pulse: the clock {pulse.clock} is not a time in milliseconds since 1970")
+    return pulse
