@@ -32,10 +32,13 @@ class KafkaAlerts:
         self._sought = 0
         self._fresh = True
         self._away: KafkaError | None = None
-        self._consumer = Consumer(
+        self._consumer = self._connect()
+
+    def _connect(self) -> Consumer:
+        return Consumer(
             {
-                "bootstrap.servers": broker,
-                "group.id": "trucban-notifier",
+                "bootstrap.servers": self._broker,
+                "group.id": "trucban-notifier",  # required by librdkafka, never used
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
@@ -68,6 +71,8 @@ class KafkaAlerts:
         await self._call(lambda: self._seek(offset))
 
     def _seek(self, offset: int) -> None:
+        self._consumer.close()
+        self._consumer = self._connect()  # afresh: what the old one knew of the log's end is old too
         self._probe()
         self._sought, self._fresh = offset, True
         self._consumer.assign([TopicPartition(self._topic, 0, offset)])
@@ -88,6 +93,7 @@ class KafkaAlerts:
         if first is None:
             if self._away is not None:
                 self._probe()
+            self._check_end()
             return LogBatch(0, [], [], [], [], [])
         rest = self._consumer.consume(limit - 1, timeout=0) if limit > 1 else []
         return self._batch([first, *rest])
@@ -105,8 +111,8 @@ class KafkaAlerts:
         offsets = [message.offset() or 0 for message in records]
         if records and self._fresh:
             self._fresh = False
-            if offsets[0] < self._sought:
-                raise LogLost(f"{self._topic} ends before {self._sought}, up to which it was read")
+            if offsets[0] < self._sought:  # sent back to the beginning
+                raise self._ended()
         return LogBatch(
             0,
             offsets,
@@ -115,6 +121,15 @@ class KafkaAlerts:
             [()] * len(records),
             [message.timestamp()[1] for message in records],
         )
+
+    def _check_end(self) -> None:
+        """A broker that answers a fetch beyond the log's end with nothing still says where the end is."""
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), cached=True)
+        if self._fresh and 0 <= end < self._sought:
+            raise self._ended()
+
+    def _ended(self) -> LogLost:
+        return LogLost(f"{self._topic} ends before {self._sought}, up to which it was read")
 
     async def close(self) -> None:
         """Close the consumer."""
@@ -125,14 +140,15 @@ class KafkaAlerts:
 class KafkaDeliveries:
     """`DeliverySink` on Kafka, with an idempotent producer."""
 
-    def __init__(self, broker: str, topic: str = DELIVERIES) -> None:
+    def __init__(self, broker: str, topic: str = DELIVERIES, *, ack_seconds: float = ACK_SECONDS) -> None:
         self._broker = broker
+        self._ack_seconds = ack_seconds
         self._topic = topic
         self._producer = Producer(
             {
                 "bootstrap.servers": broker,
                 "enable.idempotence": True,
-                "message.timeout.ms": int(ACK_SECONDS * 1000),
+                "message.timeout.ms": int(ack_seconds * 1000),
                 "reconnect.backoff.max.ms": 1000,
                 "linger.ms": 2,
                 "log_level": 0,
@@ -159,7 +175,7 @@ class KafkaDeliveries:
                 partition=0,
                 on_delivery=acknowledged,
             )
-        left = self._producer.flush(ACK_SECONDS + 5)
+        left = self._producer.flush(self._ack_seconds + 5)
         if left or faults:
             what = faults[0].str() if faults else f"{left} records without acknowledgement"
             raise BrokerAway(f"Kafka does not take deliveries at {self._broker}: {what}")

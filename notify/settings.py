@@ -18,10 +18,10 @@ class NotifierSettings:
     """``oncall.yaml``. None: nobody is told, and what passes meanwhile is not made up for."""
     public_url: str = "http://127.0.0.1:8600"
     """Where people reach the desk: the root of the links in pushes."""
-    lease_seconds: float = 60.0
-    """How long a sender may hold a push. Longer than ``send_seconds``; a push whose sender was
-    killed is sent again after this time."""
-    send_seconds: float = 15.0
+    lease_seconds: float = 8.0
+    """How long a sender may hold a push. Longer than ``send_seconds``, and short enough that a push
+    whose sender was killed goes out again within 10 s."""
+    send_seconds: float = 6.0
     """How long one attempt may take in all."""
     batch: int = 500
     """Most transitions decided in one transaction."""

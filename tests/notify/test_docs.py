@@ -59,5 +59,5 @@ def test_every_field_and_outcome_is_described() -> None:
 
 def test_the_durations_on_the_page_are_the_defaults() -> None:
     settings = NotifierSettings("", "")
-    assert (settings.send_seconds, settings.lease_seconds, settings.retry_seconds) == (15.0, 60.0, 1.0)
+    assert (settings.send_seconds, settings.lease_seconds, settings.retry_seconds) == (6.0, 8.0, 1.0)
     assert (settings.retry_cap_seconds, settings.give_up_seconds) == (300.0, 86_400.0)
