@@ -145,6 +145,7 @@ class PartitionDriver:
     async def begin(self) -> None:
         """Seek to the core's position and accept batches from now on."""
         await self._input.seek(self.partition, self._next)
+        self._metrics.gauge(Gauge.POSITION, self.shape.name, self.partition, self._next)
         self.ready = True
 
     # --- batches -------------------------------------------------------------------------------
