@@ -35,8 +35,9 @@ class TestServer:
 
     __test__ = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if durable else "off"
         self._data = folder / "data"
         self._run = (
             [] if os.geteuid() else ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
@@ -59,7 +60,9 @@ class TestServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-h '' -k {self.folder} -c fsync=off -c max_connections=60 -c shared_buffers=32MB"
+        options = (
+            f"-h '' -k {self.folder} -c fsync={self._fsync} -c max_connections=60 -c shared_buffers=32MB"
+        )
         log = str(self.folder / "log")
         self._call("pg_ctl", "-w", "-t", "60", "-D", str(self._data), "-l", log, "-o", options, "start")
 
@@ -102,11 +105,14 @@ class TestServer:
 
 
 @contextmanager
-def running_server() -> Iterator[TestServer]:
-    """A server that runs until the end of the block; its directory is removed then."""
+def running_server(*, durable: bool = False) -> Iterator[TestServer]:
+    """A server that runs until the end of the block; its directory is removed then.
+
+    ``durable``: with fsync, as it runs in earnest.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
-        server = TestServer(folder)
+        server = TestServer(folder, durable=durable)
         server.create()
         server.start()
         try:
