@@ -37,8 +37,13 @@ GROUP = "trucban-worker"
 STREAM_BUFFER = 2
 """Batches of one agent that wait in memory. Faust counts messages (4096), and a batch is one."""
 
-FETCH_BYTES = 1024 * 1024
-"""Bytes of one partition in one fetch; a single larger record still comes."""
+FETCH_BYTES = 4 * 1024 * 1024
+"""Bytes of one partition in one fetch, where there are few partitions; a single larger record still comes.
+
+A batch has a fixed price of some 20 ms (docs/decisions/where-the-time-goes.md), so large ones are cheap.
+"""
+FETCHED_BYTES = 64 * 1024 * 1024
+"""Bytes fetched ahead over all partitions: with many of them each may have less."""
 
 CoreFactory = Callable[[int], Core]
 
@@ -266,6 +271,11 @@ class _FaustEdge:
         return index
 
 
+def fetch_bytes(partitions: int) -> int:
+    """Bytes of one partition in one fetch, for a worker that may get all of so many partitions."""
+    return max(256 * 1024, min(FETCH_BYTES, FETCHED_BYTES // partitions))
+
+
 def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
     """Faust's settings. The defaults of those named here lose data, time or bounds."""
     return {
@@ -283,7 +293,7 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
         "stream_buffer_maxsize": STREAM_BUFFER,
         "stream_recovery_delay": 0.0,
         "consumer_auto_offset_reset": "earliest",
-        "consumer_max_fetch_size": FETCH_BYTES,
+        "consumer_max_fetch_size": fetch_bytes(settings.partitions),
         "consumer_group_instance_id": settings.member_id or None,
         "broker_session_timeout": settings.session_timeout,
         "broker_rebalance_timeout": 5.0 + settings.stop_timeout,

@@ -63,9 +63,9 @@ class DriverOptions:
     """Seconds between snapshots."""
     snapshot_bytes: int = 64 * 1024 * 1024
     """Output bytes after which a snapshot is due earlier: bounds what a successor repeats."""
-    max_records: int = 4096
+    max_records: int = 16384
     """Records applied before the event loop runs again."""
-    max_bytes: int = 1024 * 1024
+    max_bytes: int = 4 * 1024 * 1024
     """Value bytes applied before the event loop runs again."""
     in_flight_bytes: int = 8 * 1024 * 1024
     """Output bytes of a partition that may be unacknowledged."""

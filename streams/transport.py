@@ -34,7 +34,7 @@ from schemas.wire import LogBatch
 FETCH_MAX_WAIT_MS = 20
 """How long a broker may hold an empty fetch open. Faust fixes 1500; see `_create_worker_consumer`."""
 
-FETCH_MAX_BYTES = 8 * 1024 * 1024
+FETCH_MAX_BYTES = 16 * 1024 * 1024
 """Bound of one fetch answer over all partitions (one larger record still passes)."""
 
 
