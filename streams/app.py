@@ -27,7 +27,7 @@ from schemas.topics import (
 from schemas.wire import Core, OutRecord
 from streams.driver import AgentShape, DriverOptions, PartitionDriver
 from streams.metrics import Metrics, NoMetrics
-from streams.reader import read_to_end
+from streams.reader import read_snapshots
 from streams.snapshots import SnapshotIndex
 from streams.transport import BatchConsumer, Fetched, MicroBatchApp, RawBatchSchema
 
@@ -44,6 +44,9 @@ A batch has a fixed price of some 20 ms (docs/decisions/where-the-time-goes.md),
 """
 FETCHED_BYTES = 64 * 1024 * 1024
 """Bytes fetched ahead over all partitions: with many of them each may have less."""
+
+READERS = 4
+"""Partitions whose snapshots are read at the same time."""
 
 CoreFactory = Callable[[int], Core]
 
@@ -105,6 +108,7 @@ class WorkerApp(MicroBatchApp):
         self.settings = settings
         self.shapes = {shape.source: shape for shape in shapes}
         self.batch_topics = frozenset(self.shapes)
+        self.reading = asyncio.Semaphore(READERS)
         self.failure: asyncio.Future[BaseException] | None = None
         self._drivers: dict[TP, PartitionDriver] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -266,9 +270,8 @@ class _FaustEdge:
         return acknowledged
 
     async def read(self, partition: int) -> SnapshotIndex:
-        index = SnapshotIndex()
-        await read_to_end(self._app.settings.broker, self._shape.snapshots, partition, index.add)
-        return index
+        async with self._app.reading:
+            return await read_snapshots(self._app.settings.broker, self._shape.snapshots, partition)
 
 
 def fetch_bytes(partitions: int) -> int:

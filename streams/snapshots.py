@@ -89,6 +89,12 @@ class SnapshotIndex:
                 return Stored(commit, blocks)
         return None
 
+    def conclusive(self) -> bool:
+        """Whether the commit of the highest position is whole: older records cannot change `newest`."""
+        newest = self.newest()
+        highest = max((commit.position for commit in self._commits.values()), default=-1)
+        return newest is not None and newest.commit.position == highest
+
     def _whole(self, commit: CommitRecord) -> dict[str, bytes] | None:
         blocks: dict[str, bytes] = {}
         for name, crc in commit.blocks.items():
