@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 from rules.model import Baseline, Direct, Formula, Rule
 from rules.sql import Value, compile_scalar, parse_expression
 from schemas.wire import PaneValue
 
 Values = dict[str, Value]
-Earlier = Callable[[int], Iterable[Sequence[PaneValue]]]
-"""Given how many: the states of that many earlier windows of the same weekday, newest first."""
+Earlier = Callable[[], Iterable[Sequence[PaneValue]]]
+"""The states of earlier windows of the same weekday, newest first."""
 REMEMBERED = 4096
 Scalar = Callable[[Mapping[str, Value]], Value]
-
-
-def no_history(_days: int) -> Iterable[Sequence[PaneValue]]:
-    """For rules without baselines."""
-    return ()
 
 
 class Measures:
@@ -78,7 +74,8 @@ class Measures:
         return values
 
     def _baseline(self, measure: Baseline, values: Values, earlier: Earlier) -> Values:
-        seen = [v for v in (self._value(measure.of, s) for s in earlier(measure.days)) if v is not None]
+        past = (self._value(measure.of, states) for states in earlier())
+        seen = list(islice((value for value in past if value is not None), measure.days))
         name = measure.name
         if len(seen) < measure.days:
             return {f"{name}.mean": None, f"{name}.sd": None, f"{name}.days": float(len(seen))}

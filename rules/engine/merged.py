@@ -75,18 +75,12 @@ class Merged:
         items = sorted(item for state in sources.values() for item in state.evidence)
         return [event_id for _, event_id in items[:EVIDENCE_SHOWN]]
 
-    def earlier(self, query: Query, group: Group, start: int, count: int) -> Iterator[list[PaneValue]]:
-        """States of the last ``count`` earlier windows on the same weekday that the group has, newest
-        first. Windows of a day are compared at the same time of day."""
-        offset = start - day_start(day_of(start))
+    def earlier(self, query: Query, group: Group, start: int) -> Iterator[list[PaneValue]]:
+        """States of the earlier windows on the same weekday that the group has, newest first."""
         for other in reversed(self._starts.get(query.id, [])):
-            if count <= 0:
-                return
-            same = weekday_of(other) == weekday_of(start) and other - day_start(day_of(other)) == offset
-            if other >= start or not same or not self._has(query.id, other, group):
-                continue
-            count -= 1
-            yield self.states(query, other, group)
+            same = weekday_of(other) == weekday_of(start)
+            if other < start and same and self._has(query.id, other, group):
+                yield self.states(query, other, group)
 
     def _has(self, query: str, start: int, group: Group) -> bool:
         sheet = self._sheets.get((query, start))
@@ -114,20 +108,17 @@ class Merged:
             self._stale.pop(key, None)
         self._starts = {query: starts for query, starts in self._starts.items() if query in queries}
 
-    def expire(self, clock: int, queries: Mapping[str, Query]) -> list[SheetKey]:
-        """Windows that no correction can reach go to the ring; gives those that went."""
-        gone = []
+    def expire(self, clock: int, queries: Mapping[str, Query]) -> None:
+        """Windows that no correction can reach go to the ring."""
         today = day_start(day_of(clock))
         for key in list(self._sheets):
             query = queries[key[0]]
             if key[1] and key[1] < today - EVENT_TYPES[query.type].correction_horizon - 2 * DAY_MS:
-                sheet = self._sheets[key]
-                self._rings[key] = {group: self.states(query, key[1], group) for group in sheet}
+                groups = [group for group in self._sheets[key] if self._has(*key, group)]
+                self._rings[key] = {group: self.states(query, key[1], group) for group in groups}
                 del self._sheets[key]
                 self._stale[key] = None
-                gone.append(key)
                 self._shorten(key[0])
-        return gone
 
     def _shorten(self, query: str) -> None:
         starts = self._starts[query]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from schemas.reference import DIMENSIONS, Reference
 
 REMEMBERED = 50_000
+UNITS = ("commune", "district", "city")
 
 
 class Places:
@@ -32,10 +35,14 @@ class Places:
         row = reference.join(frame).to_dicts()[0]
         return {name: row[name] for name in DIMENSIONS if row.get(name) is not None}
 
-    def is_school_day(self, school: str, day: int) -> bool:
-        """Whether the calendar has a school day for the school; without reference data always."""
+    def is_school_day(self, group: Mapping[str, str], day: int) -> bool:
+        """Whether the calendar has a school day for a group; without reference data always.
+
+        A group without a school has the units it names, and closures of those hold for it.
+        """
         if self._reference is None:
             return True
-        found = self.of(school, day) if school else {}
-        units = {found[kind] for kind in ("commune", "district", "city") if kind in found}
-        return self._reference.is_school_day(day, found.get("level"), {school, *units})
+        school = group.get("school", "")
+        found = {**group, **self.of(school, day)} if school else group
+        units = {found[kind] for kind in ("school", *UNITS) if found.get(kind)}
+        return self._reference.is_school_day(day, found.get("level") or None, units)

@@ -1,0 +1,311 @@
+"""Judging: how the measures of a group and window move its alert on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rules.engine.configured import UNCONFIGURED, Configured
+from rules.engine.due import Agenda, Domain
+from rules.engine.life import Alert, AlertKey, Reason, alert_id, silent_from
+from rules.engine.measures import Values, measures_of
+from rules.engine.merged import Merged
+from rules.engine.places import Places
+from rules.engine.report import Reporter
+from rules.engine.sources import Sources
+from rules.engine.windows import window_end
+from rules.model import Query, Rule
+from schemas.civil import DAY_MS, day_of
+from schemas.events import EVENT_TYPES
+from schemas.topics import partition_of
+from schemas.wire import Aggregate, PaneValue, State
+
+Group = tuple[str, ...]
+EPISODES_KEPT = max(kind.correction_horizon + kind.lateness for kind in EVENT_TYPES.values()) + 2 * DAY_MS
+"""How long after its window's start an alert's number in it is remembered, ms."""
+
+
+class Verdicts:
+    """The alerts of a judge's groups, moved on by merged panes, clocks and new configurations."""
+
+    def __init__(self, partitions: int) -> None:
+        self.configured: Configured = UNCONFIGURED
+        self.sources = Sources(partitions)
+        self.merged = Merged()
+        self.agenda = Agenda()
+        self.alerts: dict[AlertKey, Alert] = {}
+        self.episodes: dict[AlertKey, int] = {}
+        self.report = Reporter()
+        self.queries: dict[str, Query] = {}
+        self._partitions = partitions
+        self._rules: dict[str, tuple[Rule, ...]] = {}
+        self._by_name: dict[str, Rule] = {}
+
+    # --- configuration ---
+
+    def install(self, new: Configured) -> None:
+        """Judge by ``new`` from now on; live alerts are as they were."""
+        self._by_name = {rule.name: rule for rule in new.rules.rules}
+        grouped: dict[str, list[Rule]] = {}
+        for rule in new.rules.rules:
+            grouped.setdefault(rule.query.id, []).append(rule)
+        self._rules = {query: tuple(rules) for query, rules in grouped.items()}
+        self.queries = {query.id: query for query in new.rules.queries}
+        self.configured = new
+        self.report.places = Places(new.reference)
+
+    def switch(self, new: Configured) -> None:
+        """Take a new configuration: live alerts are judged again or retired."""
+        former = self._by_name
+        self.install(new)
+        clock = self.sources.newest()
+        for key, alert in list(self.alerts.items()):
+            rule, old = self._by_name.get(key[0]), former[key[0]]
+            if rule is None:
+                self._end(old, key, alert, _final(alert, "retired"), "rule_removed", at=clock)
+            elif not _same_frame(rule, old):
+                self._end(old, key, alert, _final(alert, "resolved"), "rule_changed", at=clock)
+            elif alert.hash != rule.hash:
+                self._rejudge(rule, key, alert, clock)
+        self.merged.keep_queries(self.queries)
+        self.agenda.clear()
+
+    def _rejudge(self, rule: Rule, key: AlertKey, alert: Alert, clock: int) -> None:
+        alert.hash = rule.hash
+        if not self._still_holds(rule, key, alert):
+            self._end(rule, key, alert, _final(alert, "resolved"), "rule_changed", at=clock)
+        elif alert.state != "pending":
+            self._found_on(rule, key, alert)  # corrections are held against what the new rule saw
+
+    def _still_holds(self, rule: Rule, key: AlertKey, alert: Alert) -> bool:
+        if rule.silence is not None:
+            domain = self._domain(rule, key[1])
+            due = silent_from(alert.start, rule.silence.after, self.sources.gaps(domain))
+            return self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay
+        return measures_of(rule).when(self._values(rule, key[1], key[2])) is not False
+
+    # --- what is to be judged ---
+
+    def judge_pane(self, query: str, start: int, group: Group) -> None:
+        """A pane changed."""
+        for rule in self._rules.get(query, ()):
+            self._judge(rule, group, start)
+
+    def judge_due(self, source: int) -> None:
+        """Judge what became due by the clocks that a record of ``source`` may have moved."""
+        for domain in (Domain(source, False), Domain(source, True), Domain(-1, False), Domain(-1, True)):
+            for key in self.agenda.due(domain, self.sources.clock(domain)):
+                rule = self._by_name.get(key[0])
+                if rule is not None:
+                    self._judge(rule, key[1], key[2])
+
+    def aggregates(self, query: str, start: int, group: Group) -> Iterator[Aggregate]:
+        """The newest measures of a pane, for each rule that reads it."""
+        version = self.merged.version(query, start, group)
+        for rule in self._rules.get(query, ()):
+            yield self.report.aggregate(rule, group, start, self._values(rule, group, start), version)
+
+    def forget(self, clock: int) -> None:
+        """Windows that no event can reach go to the ring; numbers of their episodes are forgotten."""
+        self.merged.expire(clock, self.queries)
+        oldest = clock - EPISODES_KEPT
+        self.episodes = {
+            key: n for key, n in self.episodes.items() if key[2] >= oldest or self._lives(key)
+        }  # fmt: skip
+
+    def _lives(self, key: AlertKey) -> bool:
+        """An alert of silence, whose start is no window's, may be older than any window."""
+        alert = self.alerts.get((key[0], key[1], 0))
+        return alert is not None and alert.start == key[2]
+
+    # --- judging ---
+
+    def _domain(self, rule: Rule, group: Group) -> Domain:
+        """Whose clocks decide about a group: one source partition where the group names its school."""
+        pulses = rule.silence is not None
+        if not rule.school_in_group:
+            return Domain(-1, pulses)
+        school = group[rule.query.group_by.index("school")]
+        return Domain(partition_of(school, self._partitions), pulses)
+
+    def _values(self, rule: Rule, group: Group, start: int) -> Values:
+        states = self.merged.states(rule.query, start, group)
+        return measures_of(rule).compute(states, lambda: self._earlier(rule, group, start))
+
+    def _earlier(self, rule: Rule, group: Group, start: int) -> Iterable[list[PaneValue]]:
+        return self.merged.earlier(rule.query, group, start)
+
+    def _judge(self, rule: Rule, group: Group, start: int) -> None:
+        if rule.silence is not None:
+            self._judge_silence(rule, group, rule.silence.after)
+            return
+        kind = EVENT_TYPES[rule.query.type]
+        domain = self._domain(rule, group)
+        clock = self.sources.clock(domain)
+        watermark = clock - kind.delay
+        closes = window_end(rule.query.window, start)
+        ends = closes + kind.lateness
+        key = (rule.name, group, start)
+        alert = self.alerts.get(key)
+        if watermark >= ends:
+            if alert is not None:
+                self._end(rule, key, alert, _final(alert, "resolved"), "window_ended", at=ends)
+            self.agenda.cancel(key)
+            return
+        values = self._values(rule, group, start)
+        whole = watermark >= closes
+        if alert is None:
+            self._begin(rule, key, values, clock, whole=whole)
+        else:
+            self._go_on(rule, key, alert, values, clock=clock, watermark=watermark)
+        self._plan(rule, key, domain, closes if not whole else ends)
+
+    def _plan(self, rule: Rule, key: AlertKey, domain: Domain, instant: int) -> None:
+        """When to look at this again although nothing may have changed."""
+        alert = self.alerts.get(key)
+        if alert is not None and alert.state == "pending":
+            instant = min(instant, alert.since + rule.hold)
+        if alert is not None and alert.recovers_at is not None:
+            instant = min(instant, alert.recovers_at)
+        self.agenda.set(key, domain, instant + EVENT_TYPES[rule.query.type].delay)
+
+    def _begin(self, rule: Rule, key: AlertKey, values: Values, clock: int, *, whole: bool) -> None:
+        if measures_of(rule).when(values) is not True or not self._is_school_day(rule, key):
+            return
+        if not (whole or rule.monotone or self._is_complete(rule, key, values)):
+            return
+        alert = self._new(rule, key, key[2], clock)
+        if rule.hold:
+            self._step(rule, alert, "pending", "condition_met", at=clock, values=values)
+        else:
+            self._fire(rule, alert, key, values, at=clock, reason="condition_met")
+
+    def _is_complete(self, rule: Rule, key: AlertKey, values: Values) -> bool:
+        """May the window be judged while it fills? Not where several partitions hold the group."""
+        if not rule.school_in_group:
+            return False
+        return measures_of(rule).complete(values, self._roster(rule, key))
+
+    def _go_on(
+        self, rule: Rule, key: AlertKey, alert: Alert, values: Values, *, clock: int, watermark: int
+    ) -> None:
+        measures = measures_of(rule)
+        if alert.state == "pending":
+            if measures.when(values) is not True:
+                self._end(rule, key, alert, "inactive", "condition_ended", at=clock)
+            elif watermark >= alert.since + rule.hold:
+                self._fire(rule, alert, key, values, at=alert.since + rule.hold, reason="held")
+            return
+        if self._was_wrong(rule, key, alert):
+            self._end(rule, key, alert, "retracted", "corrected", at=clock)
+        elif measures.recovers(values):
+            self._recover(rule, key, alert, values, clock=clock, watermark=watermark)
+        elif alert.recovers_at is not None:
+            alert.recovers_at = None
+            if alert.state == "recovering":
+                self._step(rule, alert, "firing", "recovery_ended", at=clock, values=values)
+
+    def _recover(
+        self, rule: Rule, key: AlertKey, alert: Alert, values: Values, *, clock: int, watermark: int
+    ) -> None:
+        if alert.recovers_at is None:
+            alert.recovers_at = clock
+        if watermark >= alert.recovers_at:
+            self._end(rule, key, alert, "resolved", "recovered", at=alert.recovers_at)
+        elif alert.state == "firing":
+            self._step(rule, alert, "recovering", "recovered", at=clock, values=values)
+
+    def _was_wrong(self, rule: Rule, key: AlertKey, alert: Alert) -> bool:
+        """Would the measures at firing, with later corrections to what was before, not have met `when`?"""
+        then = self.merged.corrected(rule.query, key[2], key[1], alert.fired, alert.fired_at)
+        if then is None:
+            return False
+        values = measures_of(rule).compute(then, lambda: self._earlier(rule, key[1], key[2]))
+        return measures_of(rule).when(values) is not True
+
+    def _judge_silence(self, rule: Rule, group: Group, after: int) -> None:
+        domain = self._domain(rule, group)
+        last = self.merged.states(rule.query, 0, group)[0]
+        key = (rule.name, group, 0)
+        alert = self.alerts.get(key)
+        if not isinstance(last, int):
+            return
+        if alert is not None and last > alert.start:
+            self._end(rule, key, alert, "resolved", "event_seen", at=last)
+            alert = None
+        if alert is not None:
+            return
+        due = silent_from(last, after, self.sources.gaps(domain))
+        if self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay:
+            new = self._new(rule, key, last, due)
+            self._fire(rule, new, key, self._values(rule, group, 0), at=due, reason="silent")
+            self.agenda.cancel(key)
+        else:
+            self.agenda.set(key, domain, due + EVENT_TYPES[rule.query.type].delay)
+
+    # --- alerts ---
+
+    def _new(self, rule: Rule, key: AlertKey, start: int, at: int) -> Alert:
+        episode_key = (key[0], key[1], start)
+        episode = self.episodes.get(episode_key, 0)
+        self.episodes[episode_key] = episode + 1
+        identity = alert_id(rule.name, _named(rule, key[1]), start, episode)
+        alert = Alert(identity, rule.name, rule.hash, key[1], start, "pending", since=at)
+        self.alerts[key] = alert
+        return alert
+
+    def _fire(
+        self, rule: Rule, alert: Alert, key: AlertKey, values: Values, *, at: int, reason: Reason
+    ) -> None:
+        self._found_on(rule, key, alert)
+        self._step(rule, alert, "firing", reason, at=at, values=values)
+
+    def _found_on(self, rule: Rule, key: AlertKey, alert: Alert) -> None:
+        """Remember the states that the alert stands on, for corrections that come later."""
+        alert.fired = list(self.merged.states(rule.query, key[2], key[1]))
+        alert.fired_at = self.sources.positions(self._domain(rule, key[1]))
+
+    def _end(self, rule: Rule, key: AlertKey, alert: Alert, state: State, reason: Reason, *, at: int) -> None:
+        del self.alerts[key]
+        self.agenda.cancel(key)
+        self._step(rule, alert, state, reason, at=at, values=self._values(rule, key[1], key[2]))
+
+    def _step(
+        self, rule: Rule, alert: Alert, state: State, reason: Reason, *, at: int, values: Values
+    ) -> None:
+        domain = self._domain(rule, alert.group)
+        start = alert.start if rule.silence is None else 0
+        self.report.step(
+            rule,
+            alert,
+            state,
+            reason,
+            at=at,
+            decided_at=self.sources.decided(domain),
+            values=values,
+            positions=self.sources.positions(domain),
+            evidence=self.merged.evidence(rule.query.id, start, alert.group),
+        )
+
+    def _is_school_day(self, rule: Rule, key: AlertKey) -> bool:
+        return self.report.places.is_school_day(_named(rule, key[1]), day_of(key[2]))
+
+    def _roster(self, rule: Rule, key: AlertKey) -> int | None:
+        reference = self.configured.reference
+        if reference is None or rule.complete is None or rule.complete.roster_share is None:
+            return None
+        return reference.roster_size(_named(rule, key[1]), day_of(key[2]))
+
+
+def _named(rule: Rule, group: Group) -> dict[str, str]:
+    return dict(zip(rule.query.group_by, group, strict=True))
+
+
+def _same_frame(new: Rule, old: Rule) -> bool:
+    """Do both put the same group and window behind an alert's key?"""
+    mine, other = new.query, old.query
+    return (mine.type, mine.group_by, mine.window) == (other.type, other.group_by, other.window)
+
+
+def _final(alert: Alert, state: State) -> State:
+    """How a live alert ends: one that never fired was nothing."""
+    return "inactive" if alert.state == "pending" else state
