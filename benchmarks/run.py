@@ -94,8 +94,7 @@ def _measure(options: argparse.Namespace, broker: str, kind: str, directory: Pat
     plain = [_plain(broker, options)] if options.plain_runs else []
     worker = run_worker(broker, options.partitions, options.events, expected, directory)
     _say(f"worker: {worker.rate:,.0f} events/s")
-    for _ in range(options.plain_runs - 1):
-        plain.append(_plain(broker, options))
+    plain.extend(_plain(broker, options) for _ in range(options.plain_runs - 1))
     return Result(
         date=measured.today(),
         commit=measured.commit(),
