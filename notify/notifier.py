@@ -67,7 +67,7 @@ class Notifier:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``: attempts under way end, their receipts are stored and published.
 
-        An error in one part ends all of them: the process is started again.
+        An error in one part ends all of them, and is raised: the process is started again.
         """
         try:
             async with asyncio.TaskGroup() as parts:
@@ -75,6 +75,8 @@ class Notifier:
                 parts.create_task(self._sender.run(stop))
                 parts.create_task(self._publisher.run(stop))
             await self._publisher.finish()
+        except ExceptionGroup as group:  # what went wrong first; the others were told to end
+            raise group.exceptions[0] from None
         finally:
             await self._source.close()
             await self._sink.close()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from schemas.errors import Fault
+from schemas.nearest import nearest
 
 EMPTY_TAG = "tag:yaml.org,2002:null"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known spelling nearest to ``word``, or nothing if none is near."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return found[0] if found else ""
 
 
 class Document:

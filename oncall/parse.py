@@ -8,7 +8,7 @@ from typing import cast
 
 from yaml.nodes import Node, ScalarNode
 
-from oncall.document import Document, nearest
+from oncall.document import Document
 from oncall.model import (
     SEVERITIES,
     Assignment,
@@ -21,6 +21,7 @@ from oncall.model import (
     Target,
 )
 from schemas.errors import DocumentError, Fault
+from schemas.nearest import nearest
 
 DEFAULT_TARGET = "duty-officer"
 DEFAULT_POLICIES: dict[str, Policy] = {"P1": "push", "P2": "push", "P3": "push", "P4": "digest"}
