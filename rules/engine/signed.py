@@ -38,7 +38,7 @@ class Effects:
             target = corrects.type if corrects else name
             if target in self.latest:
                 into.setdefault(target, []).append(_prepared(name, target, frame))
-            if target != name or target not in self.latest:
+            else:
                 yield Effect(name, _entering(frame), corrected=False)
         for target, frames in into.items():
             rows = self.latest[target].replace(pl.concat(frames, how="diagonal").sort(POSITION))
