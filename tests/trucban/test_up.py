@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, SupervisionError
 from trucban.commands.up import arguments, claims, metrics_port, names, plan, run, write_addresses
-from trucban.rundir import PortClaim
+from trucban.rundir import PortClaim, locked
 from trucban.settings import Settings, make_settings
 
 
@@ -75,11 +77,24 @@ def test_the_addresses_are_written_for_the_other_commands(tmp_path: Path) -> Non
 
 def test_the_simulated_day_is_not_built_yet(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        run(settings(tmp_path, feed="day"), None)  # type: ignore[arg-type]
+        run(settings(tmp_path, feed="day"), argparse.Namespace())
     assert str(caught.value) == ("the simulated school day (--feed day) is not built yet; use --feed none")
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        run(settings(tmp_path, rules=tmp_path / "none"), None)  # type: ignore[arg-type]
+        run(settings(tmp_path, rules=tmp_path / "none"), argparse.Namespace())
     assert str(caught.value) == f"setting rules: there is no {tmp_path}/none"
+
+
+def test_a_second_up_in_the_same_directory_changes_nothing_there(tmp_path: Path) -> None:
+    running = settings(tmp_path, broker_port=1234)
+    with locked(tmp_path):
+        write_addresses(running)
+        with pytest.raises(SupervisionError) as caught:
+            run(settings(tmp_path, broker_port=5678), argparse.Namespace())
+    assert str(caught.value) == (
+        f"{tmp_path} is in use by another `trucban up` (pid {os.getpid()}); "
+        "stop it, or choose another --data-dir"
+    )
+    assert (tmp_path / "run" / "broker.address").read_text() == "127.0.0.1:1234\n"

@@ -22,9 +22,9 @@ from trucban.addresses import (
 )
 from trucban.commands.table import COMMANDS
 from trucban.logs import configure_logs
-from trucban.rundir import PortClaim
+from trucban.rundir import PortClaim, check_ports, end_leftovers, locked
 from trucban.settings import Settings, option_of, variable_of
-from trucban.supervise import ChildSpec, supervise
+from trucban.supervise import ChildSpec, Supervisor
 
 SECRET = ("clickhouse", "database")
 """Go to children by the environment: everybody may read a process's arguments."""
@@ -41,11 +41,14 @@ def run(settings: Settings, _args: argparse.Namespace) -> int:
     configure_logs(process="up", form=settings.log_format, level=settings.log_level)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     specs = plan(settings)
-    print(_greeting(settings), flush=True)
-    # What the children write afresh must not be there from the last time.
-    (run_directory(settings) / TOPICS_FILE).unlink(missing_ok=True)
-    write_addresses(settings)
-    supervise(settings.data_dir, specs, claims(settings))
+    with locked(settings.data_dir):
+        end_leftovers(settings.data_dir)
+        check_ports(claims(settings))
+        # What the children write afresh must not be there from the last time.
+        (run_directory(settings) / TOPICS_FILE).unlink(missing_ok=True)
+        write_addresses(settings)
+        print(_greeting(settings), flush=True)
+        Supervisor(settings.data_dir, specs).run()
     return 0
 
 
