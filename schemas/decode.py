@@ -214,15 +214,23 @@ class _Columns:
         without changing what is known of earlier events.
         """
         encode, digest = _ENCODER.encode, xxhash.xxh3_64_intdigest
-        texts = map(encode, zip(repeat(self.type.name), self.times.tolist(), *self.fields, strict=False))
-        if self.type.fields[-1].nullable:
-            return [digest(_without_nulls(text)) for text in texts]
-        return list(map(digest, texts))
+        fields = self.fields
+        if not self.type.fields[-1].nullable:
+            texts = map(encode, zip(repeat(self.type.name), self.times.tolist(), *fields, strict=False))
+            return list(map(digest, texts))
+        while fields and _is_empty(fields[-1]):
+            fields = fields[:-1]  # whole columns of nulls are left out before they are written
+        texts = map(encode, zip(repeat(self.type.name), self.times.tolist(), *fields, strict=False))
+        return [digest(_without_nulls(text) if text.endswith(_NULL) else text) for text in texts]
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 _NULL: Final = b",null]"
 _NO_DATE: Final = -(2**31)
+
+
+def _is_empty(values: list[Any]) -> bool:
+    return not values or (values[0] is None and values.count(None) == len(values))
 
 
 def _without_nulls(text: bytes) -> bytes:
@@ -236,6 +244,8 @@ def _values(read: _Rows, index: int) -> list[Any]:
     values = list(map(get, read.data))
     if read.plan.type.fields[index].required:
         return values
+    if values.count(UNSET) == len(values):
+        return [None] * len(values)
     return [None if value is UNSET else value for value in values]
 
 
@@ -260,6 +270,10 @@ def event_key(source: str, event_id: str) -> bytes:
 
 
 def _keys(sources: list[str], ids: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    digests = b"".join(map(event_key, sources, ids))
+    digest = xxhash.xxh3_128_digest
+    heads = {source: f"{len(source)}:{source}" for source in set(sources)}  # few, and as in `event_key`
+    digests = b"".join(
+        [digest((heads[source] + event_id).encode()) for source, event_id in zip(sources, ids, strict=True)]
+    )
     halves = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
     return halves[:, 0], halves[:, 1]
