@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -101,6 +102,14 @@ async def test_a_webhook_is_signed(receiver: WebhookReceiver) -> None:
     assert request.key == "key-1"
     assert request.headers["content-type"] == "application/json"
     assert request.body == sent.body
+
+
+def test_a_request_cut_off_in_its_body_is_none(receiver: WebhookReceiver) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port)) as connection:
+        connection.sendall(b"POST /an HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert receiver.requests == []
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def main(options: dict[str, Any]) -> None:
         database=options["database"],
         oncall=Path(options["oncall"]),
         batch=options.get("batch", 5),
-        lease_seconds=options.get("lease", 1.0),
+        lease_seconds=options.get("lease", 2.0),
         send_seconds=0.8,
         retry_seconds=0.05,
         poll_seconds=0.05,

@@ -173,7 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", "0")))
+        length = int(headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender died, or gave up, in the middle of it: no request came
+            self.close_connection = True
+            return
         received = self.owner._receive(self.path, headers, body)
         behaviour = received.behaviour
         if isinstance(behaviour, Close):
