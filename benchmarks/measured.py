@@ -46,6 +46,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     machine: dict[str, Any]
     broker: str
     partitions: int
+    priority: int
+    """Niceness of everything measured, the broker included: 0 is ordinary, negative is preferred."""
     loaded: int
     event_bytes: float
     plain: list[Run]

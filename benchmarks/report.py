@@ -21,17 +21,19 @@ def markdown(result: Result) -> str:
 **{result.ratio:.1f} times** the events a second (slowest worker run over fastest plain run); an event costs
 1/{result.cost_ratio:.1f} of the CPU.
 
-Both read the same {result.loaded:,} events of {result.event_bytes:.0f} bytes on average (marks of pupils, and of
-each thousand 10 heartbeats, 10 corrections and 1 report of a school's day; 1,000 schools) from the same topic
-with {result.partitions} partitions of one {result.broker} on this machine. The events were loaded before; start-up
-is in no number. The worker is the whole `trucban worker` process (agents count, judge and correlate) with every
-rule of the catalogue, from taking its partitions up to the moment a reader of `alerting.aggregates` held the
-exact final numbers of every school, which it checks. Plain Faust is one agent that adds one to
-`counts[school]` of a table in memory, measured in steady state on fewer events (see `benchmarks/plain.py`).
+Both read the same {result.loaded:,} events of {result.event_bytes:.0f} bytes on average (marks of pupils, and
+of each thousand 10 heartbeats, 10 corrections and 1 report of a school's day; 1,000 schools) from the same
+topic with {result.partitions} partitions of one {result.broker} on this machine. The events were loaded before;
+start-up is in no number. The worker is the whole `trucban worker` process (agents count, judge and
+correlate) with every rule of the catalogue, from taking its partitions up to the moment a reader of
+`alerting.aggregates` held the exact final numbers of every school, which it checks. Plain Faust is one agent
+that adds one to `counts[school]` of a table in memory, measured in steady state on fewer events (see
+`benchmarks/plain.py`).
 
 Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, {machine["system"]}; Python
-{machine["python"]}; {libraries}; commit {result.commit}. The load is the one-minute average of the machine just
-before each run; the broker, the worker and whatever else ran shared the cores, so what counts is the ratio.
+{machine["python"]}; {libraries}; commit {result.commit}; niceness of broker, plain Faust and worker alike:
+{result.priority}. The load is the one-minute average of the machine just before each run; broker, reader and
+whatever else ran shared the cores, so what counts is the ratio.
 """
 
 

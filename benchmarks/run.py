@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,7 @@ def _measure(options: argparse.Namespace, broker: str, kind: str, directory: Pat
         machine=measured.machine(),
         broker=kind,
         partitions=options.partitions,
+        priority=os.nice(0),
         loaded=options.events,
         event_bytes=size,
         plain=plain or [worker],
