@@ -143,6 +143,8 @@ class PanesRecord(msgspec.Struct, frozen=True):
     """Newest pulse, ms: silence counts only time that pulses cover."""
     gaps: list[tuple[int, int]] = []
     """Recent spans of business time that no pulse covered, ms."""
+    last: bool = True
+    """False: more panes of the same position follow in the next record."""
 
 
 # --- judge → archive, correlate, notifier -------------------------------------------------------

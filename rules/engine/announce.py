@@ -35,7 +35,7 @@ def values_of(record: PanesRecord, entries: list[Entry], clock: int, pulse: int)
         yield value
         return
     half = len(entries) // 2
-    earlier = msgspec.structs.replace(record, clock=clock, pulse=pulse, content=None)
+    earlier = msgspec.structs.replace(record, clock=clock, pulse=pulse, content=None, last=False)
     yield from values_of(earlier, entries[:half], clock, pulse)
     yield from values_of(record, entries[half:], clock, pulse)
 

@@ -41,11 +41,22 @@ class Barrier:
     def next_content(self) -> bytes | None:
         """The configuration to switch to now that every source waits; None: not every one does.
 
-        Source partition 0 sends the content in the first record under a new configuration.
+        Source partition 0 sends the content with the first panes under a new configuration.
         """
         if len(self._held) < self._sources:
             return None
-        return self._held[0][0].content
+        if not all(any(record.last for record in queue) for queue in self._held.values()):
+            return None
+        return next((record.content for record in self._held[0] if record.content), None)
+
+    def first_of(self, config: str) -> Iterator[PanesRecord]:
+        """What each source sent first under ``config``, in all its parts; it stays held."""
+        for queue in self._held.values():
+            for record in queue:
+                if record.config == config:
+                    yield record
+                    if record.last:
+                        break
 
     def held(self) -> list[PanesRecord]:
         """Everything held, for a snapshot."""

@@ -22,6 +22,7 @@ from rules.engine.outbox import accepted_record, forward, rejected_record
 from rules.engine.panes import Panes, ShardKey
 from rules.engine.pulses import Pulses, pulse_of
 from rules.engine.signed import Effects
+from rules.model import Query
 from schemas.civil import DAY_MS, day_of, day_start
 from schemas.decode import Reject
 from schemas.errors import DocumentError
@@ -188,9 +189,18 @@ class CountCore:
         if new is self.configured:
             return
         self._announce()
-        self.configured = new
+        known, self.configured = set(self.configured.rules.queries), new
         self._panes.keep_queries(query.id for query in new.rules.queries)
+        for query in new.rules.queries:
+            if query not in known:
+                self._begin(query)
         self._announce(content=new.content if self.partition == 0 else None)
+
+    def _begin(self, query: Query) -> None:
+        """A new query begins with the rows in force: what corrects them must find them counted."""
+        rows = self._effects.in_force(query.type, self.clock)
+        if not rows.is_empty():
+            contribute(self._panes, query, rows, self._position, corrected=False)
 
     @property
     def _by_log(self) -> bool:

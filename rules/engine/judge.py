@@ -97,14 +97,7 @@ class JudgeCore:
     def _take(self, record: PanesRecord) -> None:
         verdicts = self._verdicts
         verdicts.sources.take(record)
-        changed = [
-            (sheet.query, sheet.window_start, pane.group)
-            for sheet in record.panes
-            if sheet.query in verdicts.queries  # a record sent again may be of a former configuration
-            for pane in sheet.panes
-            if verdicts.merged.put(sheet.query, sheet.window_start, record.source, pane)
-        ]
-        for key in changed:
+        for key in verdicts.merged.put_record(record, verdicts.queries):
             self._changed[key] = None
             verdicts.judge_pane(*key)
         verdicts.judge_due(record.source)
@@ -113,8 +106,10 @@ class JudgeCore:
     def _switch(self, content: bytes) -> None:
         """Take the configuration that every source partition has come to."""
         self._write_rows()  # what the former rules measured last, while they are still known
-        self._verdicts.switch(compiled(content))
-        for key in self._verdicts.merged.open_panes():
+        new = compiled(content)
+        known = self._verdicts.merged.open_panes()
+        self._verdicts.switch(new, self._barrier.first_of(new.hash))
+        for key in known:  # the others are judged with their record's clock
             self._changed[key] = None
             self._verdicts.judge_pane(*key)
 

@@ -13,7 +13,7 @@ from rules.model import Query
 from schemas.civil import DAY_MS, day_of, day_start
 from schemas.events import EVENT_TYPES
 from schemas.topics import MAX_BLOCK_BYTES
-from schemas.wire import PaneState, PaneValue
+from schemas.wire import PanesRecord, PaneState, PaneValue
 
 RING = 90
 """Past windows of a query that are kept, without their members."""
@@ -48,6 +48,19 @@ class Merged:
         sources[source] = state
         self._stale[key] = None
         return True
+
+    def put_record(self, record: PanesRecord, queries: Collection[str]) -> list[tuple[str, int, Group]]:
+        """Keep the states of a record; gives the panes that changed.
+
+        Panes of other queries are left out: a record sent again may be of a former configuration.
+        """
+        return [
+            (sheet.query, sheet.window_start, pane.group)
+            for sheet in record.panes
+            if sheet.query in queries
+            for pane in sheet.panes
+            if self.put(sheet.query, sheet.window_start, record.source, pane)
+        ]
 
     def open_panes(self) -> list[tuple[str, int, Group]]:
         """Every query, window and group that is still open to change."""

@@ -99,6 +99,10 @@ class Runs:
                 order = order[~hit]
         return where, pl.concat(frames, how="vertical") if frames else pl.DataFrame()
 
+    def newest(self) -> pl.DataFrame:
+        """The row of every key; an empty frame without columns where there is none."""
+        return _merged(self._runs, self._floor)[1] if self._runs else pl.DataFrame()
+
     def add(self, keys: Keys, rows: pl.DataFrame) -> None:
         """Add rows under keys (each key at most once in a call); they hide older ones."""
         if not len(keys):

@@ -9,7 +9,7 @@ import polars as pl
 
 from rules.engine.aggregate import ORIGINAL, SIGN
 from rules.engine.intake import CLOCK, MARK
-from rules.engine.latest import CORRECTS, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
+from rules.engine.latest import CORRECTS, COUNTED, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
 from schemas.civil import DAY_MS, day_start
 from schemas.events import EVENT_TYPES
 
@@ -45,6 +45,16 @@ class Effects:
             if not rows.is_empty():
                 yield Effect(target, rows, corrected=bool(rows[ORIGINAL].is_not_null().any()))
 
+    def in_force(self, name: str, clock: int) -> pl.DataFrame:
+        """Everything that is kept of a type and may still be corrected, as rows that enter: what a
+        query that is new at ``clock`` has to begin with."""
+        latest = self.latest.get(name)
+        rows = latest.runs.newest() if latest else pl.DataFrame()
+        if rows.is_empty():
+            return rows
+        rows = rows.filter(pl.col(COUNTED) & (pl.col(EXPIRES) >= clock)).sort(POSITION)
+        return _signed(rows)
+
     def expire(self, clock: int) -> None:
         """Forget rows that no event can reach any more."""
         for latest in self.latest.values():
@@ -67,7 +77,11 @@ def _identities() -> dict[str, Identity]:
 
 
 def _entering(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.drop(INTERNAL).with_columns(
+    return _signed(frame.drop(INTERNAL))
+
+
+def _signed(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
         pl.lit(1, dtype=pl.Int64).alias(SIGN), pl.lit(None, dtype=pl.Int64).alias(ORIGINAL)
     )
 

@@ -17,7 +17,7 @@ from rules.model import Query, Rule
 from schemas.civil import DAY_MS, day_of
 from schemas.events import EVENT_TYPES
 from schemas.topics import partition_of
-from schemas.wire import Aggregate, PaneValue, State
+from schemas.wire import Aggregate, PanesRecord, PaneValue, State
 
 Group = tuple[str, ...]
 EPISODES_KEPT = max(kind.correction_horizon + kind.lateness for kind in EVENT_TYPES.values()) + 2 * DAY_MS
@@ -53,10 +53,15 @@ class Verdicts:
         self.configured = new
         self.report.places = Places(new.reference)
 
-    def switch(self, new: Configured) -> None:
-        """Take a new configuration: live alerts are judged again or retired."""
+    def switch(self, new: Configured, first: Iterable[PanesRecord]) -> None:
+        """Take a new configuration: live alerts are judged again or retired.
+
+        ``first`` holds the panes with which new queries begin; changed rules are judged on them.
+        """
         former = self._by_name
         self.install(new)
+        for record in first:
+            self.merged.put_record(record, self.queries)
         clock = self.sources.newest()
         for key, alert in list(self.alerts.items()):
             rule, old = self._by_name.get(key[0]), former[key[0]]
