@@ -312,16 +312,30 @@ class Stack:
             return f"the notifier is at {decided} of {ends[ALERTS, 0]}"
         return f"{unsent} pushes and {untold} receipts are open" if unsent or untold else ""
 
-    def _applied(self) -> dict[tuple[str, int], int]:
-        found: dict[tuple[str, int], int] = {}
-        ports = json.loads((self.data_dir / "run" / "metrics.json").read_text())
-        for name, port in ports.items():
-            if name.startswith("worker-"):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                    text = answer.read().decode()
-                for agent, partition, value in _POSITION.findall(text):
-                    place = (agent, int(partition))
-                    found[place] = max(found.get(place, 0), int(float(value)))
+    def sent(self) -> int:
+        """Records in school.events."""
+        return sum(end for (topic, _), end in self._ends().items() if topic == EVENTS)
+
+    def applied_by(self, name: str) -> dict[Place, int]:
+        """(agent, partition) → position that a worker tells; nothing where it does not answer."""
+        try:
+            return self._told(name)
+        except OSError:
+            return {}
+
+    def _told(self, name: str) -> dict[Place, int]:
+        port = json.loads((self.data_dir / "run" / "metrics.json").read_text())[name]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            text = answer.read().decode()
+        return {
+            (agent, int(partition)): int(float(value)) for agent, partition, value in _POSITION.findall(text)
+        }
+
+    def _applied(self) -> dict[Place, int]:
+        found: dict[Place, int] = {}
+        for number in range(1, self.workers + 1):
+            for place, position in self._told(f"worker-{number}").items():
+                found[place] = max(found.get(place, 0), position)
         return found
 
 

@@ -46,8 +46,14 @@ KILLS = {
     },
     "apache": {"worker-1": 4, "worker-2": 4, "archiver": 4, "notifier": 4, "supervisor": 1},
 }
-PAUSE = (0.1, 1.6)
-"""Least and most seconds between two kills."""
+PAUSE = (0.0, 0.8)
+"""Least and most seconds between the moment from which a kill interrupts work, and the kill."""
+SLICE = 0.3
+"""Seconds for which the first replay runs between two kills: its work lasts as long as they do."""
+WORK_SECONDS = 10.0
+"""How long is waited for a process to have done something since it was last killed."""
+HISTORY = 6000
+"""Records before the first kill: alerts need four weeks."""
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +87,31 @@ def undisturbed(file: Path, expected: Expected, tmp_path_factory: pytest.TempPat
 
 
 class Assassin:
-    """Kills at seeded moments, and keeps the file being replayed meanwhile."""
+    """Kills at seeded moments, and keeps the file being replayed meanwhile.
+
+    The first replay is let run in slices, so that there is new work for as long as kills go on.
+    """
 
     def __init__(self, stack: Stack, file: Path, seed: int) -> None:
         self.stack, self.file = stack, file
         self.kills: Counter[str] = Counter()
+        self.at_work: Counter[str] = Counter()
+        """Kills of processes that had done something since they started."""
         self.replays: Counter[int] = Counter()
         self._chance = random.Random(seed)
+        self._pushes = 0
         self._replay = stack.start_replay(file)
+        before = stack.sent()
+        wait_for(lambda: stack.sent() > before + HISTORY, lambda: "nothing is replayed", 30)
+        self._hold()
 
     def strike(self, plan: dict[str, int]) -> None:
         """All kills of a plan, in a random order."""
         victims = [name for name, times in plan.items() for _ in range(times)]
         self._chance.shuffle(victims)
         for name in victims:
+            self._slice()
+            self._wait_for_work(name)
             self._run_for(self._chance.uniform(*PAUSE))
             self.kill(name)
 
@@ -109,19 +126,57 @@ class Assassin:
         elif (pid := self.stack.pid(name)) is not None:
             os.kill(pid, signal.SIGKILL)
         self.kills[name] += 1
+        self._pushes = len(self.stack.receiver.requests)
 
     def freeze(self, name: str, seconds: float) -> None:
         """SIGSTOP, time enough for others to take its partitions over, SIGCONT."""
-        wait_for(lambda: self.stack.pid(name), lambda: f"{name} never runs", 60)
+        self._wait_for_work(name)
         pid = self.stack.pid(name)
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        self._run_for(seconds)
+        for _ in range(4):
+            self._slice()
+            self._run_for(seconds / 4)
         os.kill(pid, signal.SIGCONT)
 
     def finish(self) -> None:
         """One replay must get through, however often it must be started."""
+        self._release()
         wait_for(self._got_through, lambda: f"no replay gets through: {dict(self.replays)}", 240)
+
+    def _wait_for_work(self, name: str) -> None:
+        """Until the process has done something that a kill interrupts; not for ever."""
+        deadline = time.monotonic() + WORK_SECONDS
+        while time.monotonic() < deadline:
+            if self._works(name):
+                self.at_work[name] += 1
+                return
+            time.sleep(0.02)
+
+    def _works(self, name: str) -> bool:
+        if self.stack.pid(name) is None:
+            return False
+        if name.startswith("worker-"):
+            return bool(self.stack.applied_by(name))
+        if name == "notifier":
+            return len(self.stack.receiver.requests) > self._pushes
+        return True
+
+    def _hold(self) -> None:
+        if self._replay.poll() is None:
+            self._replay.send_signal(signal.SIGSTOP)
+
+    def _release(self) -> None:
+        if self._replay.poll() is None:
+            self._replay.send_signal(signal.SIGCONT)
+
+    def _slice(self) -> None:
+        """Let the held replay send a little."""
+        if not self.replays:
+            self._release()
+            self._run_for(SLICE)
+            if not self.replays:
+                self._hold()
 
     def _got_through(self) -> bool:
         return self._replay.poll() is not None and (self._ended() or self._again())
@@ -163,6 +218,8 @@ def test_killed_at_random_moments_everything_comes_out_the_same(
         assassin.freeze("worker-2", SESSION_SECONDS + 2)
         assassin.strike(rest)
         struck = time.monotonic() - began
+        print(f"\n{kind}: {dict(assassin.kills)}, at work {dict(assassin.at_work)}, after {struck:.0f} s")
+        pushed = len(stack.receiver.requests)
         assassin.finish()
         stack.wait_ready()
         stack.wait_drained(lambda: complete(stack, expected))
@@ -172,12 +229,14 @@ def test_killed_at_random_moments_everything_comes_out_the_same(
         check_lives(tables)
         differences = difference(undisturbed, tables, ("aggregates", "transitions", "alerts"))
         assert differences == {}
+        assert pushed > 0, "the kills were over before the work began"
         check_decisions(tables, stack.decisions())
         repeats = check_pushes(stack, tables)
         stack.stop()
     print(
-        f"\n{kind}: {expected.events} events, {assassin.kills.total()} kills {dict(assassin.kills)}, "
+        f"\n{kind}: {expected.events} events, {assassin.kills.total()} kills {dict(assassin.kills)} "
+        f"(at work: {dict(assassin.at_work)}), "
         f"one worker frozen {SESSION_SECONDS + 2:g} s, replays by exit status {dict(assassin.replays)}, "
-        f"{len(due(tables))} pushes, {repeats} repeated, "
+        f"{len(due(tables))} pushes ({pushed} while killing), {repeats} repeated, "
         f"struck until {struck:.0f} s, drained at {drained:.0f} s"
     )
