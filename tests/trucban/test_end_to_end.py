@@ -1,4 +1,6 @@
-"""The main job: a file of real attendance through `trucban up`, compared with the naive recount."""
+"""The front door as a whole: `up`, `replay`, `status`, a stop and a start, compared with the naive recount.
+
+A small file, so that this runs everywhere; the real one is in tests/acceptance."""
 
 from __future__ import annotations
 
@@ -19,7 +21,6 @@ import pytest
 from store.clickhouse.client import ClickHouse
 from tests.recount.recount import recount_nyc
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "nyc-attendance-2018-19.csv"
 PATIENCE = 120.0
 
 
@@ -112,7 +113,7 @@ def settled(client: ClickHouse, data_dir: Path) -> None:
 
 
 def small_file(path: Path) -> Path:
-    """Three schools and six weeks, one bad Friday, for where the real file is not."""
+    """Three schools and six weeks, one bad Friday."""
     lines = ["School DBN,Date,Enrolled,Absent,Present,Released"]
     days = [f"201809{day:02}" for day in range(3, 29) if (day - 3) % 7 < 5]
     days += [f"201810{day:02}" for day in range(1, 13) if (day - 1) % 7 < 5]
@@ -126,8 +127,8 @@ def small_file(path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_citys_attendance_comes_out_as_it_went_in_and_again_after_a_restart(tmp_path: Path) -> None:
-    file = SHARED if SHARED.exists() else small_file(tmp_path / "nyc.csv")
+def test_what_goes_in_comes_out_once_also_replayed_and_after_a_restart(tmp_path: Path) -> None:
+    file = small_file(tmp_path / "nyc.csv")
     expected = recount_nyc(file)
     data_dir = tmp_path / "d"
     data_dir.mkdir()
