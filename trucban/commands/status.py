@@ -16,7 +16,7 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from feeds.outlet import count_partitions
-from schemas.errors import LogError, SettingsError, StoreError
+from schemas.errors import LogError, SettingsError, StoreAway, StoreError
 from schemas.topics import EVENTS
 from trucban.addresses import METRICS_FILE, broker_address, clickhouse_url, database_url, run_directory
 from trucban.rundir import read_status
@@ -147,6 +147,9 @@ def _look_at_archive(settings: Settings, report: Report) -> None:
 
     try:
         summary = summarise(ClickHouse(clickhouse_url(settings), timeout=5))
+    except StoreAway:
+        report.wrong.append("ClickHouse does not answer")
+        return
     except (StoreError, SettingsError) as error:
         report.wrong.append(str(error))
         return
