@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from typing import Any, Final
+from itertools import compress, repeat
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -75,7 +75,10 @@ def decode(values: Sequence[bytes | None], arrived: Sequence[int]) -> Decoded:
 
 def _read(values: Sequence[bytes | None]) -> tuple[dict[str, _Rows], list[int]]:
     """Rows that were read fast, by type, and the numbers of all others."""
-    unusual = fastpath.is_unusual(b"\n".join([value for value in values if value is not None]))
+    joined = b"\n".join([value for value in values if value is not None])
+    unusual = fastpath.is_unusual(joined)
+    if not unusual and (clean := _read_clean(values)) is not None:
+        return clean
     by_type: dict[str, _Rows] = {}
     doubtful: list[int] = []
     for row, value in enumerate(values):
@@ -90,6 +93,33 @@ def _read(values: Sequence[bytes | None]) -> tuple[dict[str, _Rows], list[int]]:
         rows.rows.append(row)
         rows.envelopes.append(envelope)
         rows.data.append(data)
+    return by_type, doubtful
+
+
+def _read_clean(values: Sequence[bytes | None]) -> tuple[dict[str, _Rows], list[int]] | None:
+    """What `_read` gives, a column at a time; None where an event cannot be read or is too large.
+
+    Only for batches that are not unusual. Ordinary batches are clean, and this is twice as fast.
+    """
+    try:
+        envelopes = list(map(fastpath.decode_envelope, cast("Sequence[bytes]", values)))
+        places: dict[str, list[int]] = {}
+        for row, envelope in enumerate(envelopes):
+            places.setdefault(envelope.type, []).append(row)
+        by_type: dict[str, _Rows] = {}
+        doubtful: list[int] = []
+        for name, rows in places.items():
+            plan = fastpath.PLANS[name]
+            own = [envelopes[row] for row in rows]
+            data = list(map(plan.decode, [envelope.data for envelope in own]))
+            proved = fastpath.proved(plan, [values[row] for row in rows], own, data)
+            if not all(proved):
+                doubtful += [row for row, good in zip(rows, proved, strict=True) if not good]
+                rows, own, data = (list(compress(column, proved)) for column in (rows, own, data))
+            if rows:
+                by_type[name] = _Rows(plan, rows, own, data)
+    except fastpath.REFUSALS:
+        return None
     return by_type, doubtful
 
 

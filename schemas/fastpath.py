@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -103,8 +103,8 @@ def plan(kind: EventType) -> Plan:
 
 
 PLANS: Final[Mapping[str, Plan]] = {name: plan(kind) for name, kind in EVENT_TYPES.items()}
-_decode_envelope: Final = msgspec.json.Decoder(FastEnvelope).decode
-_REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError)
+decode_envelope: Final = msgspec.json.Decoder(FastEnvelope).decode
+REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError)
 
 
 def read(value: bytes | None, unusual: bool) -> tuple[Plan, FastEnvelope, Any] | None:
@@ -113,10 +113,10 @@ def read(value: bytes | None, unusual: bool) -> tuple[Plan, FastEnvelope, Any] |
     ``unusual`` False promises that `is_unusual` does not hold for ``value``.
     """
     try:
-        envelope = _decode_envelope(value)  # type: ignore[arg-type]
+        envelope = decode_envelope(value)  # type: ignore[arg-type]
         known = PLANS[envelope.type]
         data = known.decode(envelope.data)
-    except _REFUSALS:
+    except REFUSALS:
         return None
     quotes = value.count(b'"') - known.quotes  # type: ignore[union-attr]
     if unusual:
@@ -127,6 +127,25 @@ def read(value: bytes | None, unusual: bool) -> tuple[Plan, FastEnvelope, Any] |
     if quotes and quotes != _optional_quotes(known, envelope, data):
         return None
     return known, envelope, data
+
+
+def proved(
+    known: Plan, values: Sequence[bytes | None], envelopes: Sequence[FastEnvelope], data: Sequence[Any]
+) -> list[bool]:
+    """For events of one type that were decoded: is it proved that no key is repeated, and none too large?
+
+    Only for values for which `is_unusual` does not hold. The same count as in `read`, column by column.
+    """
+    quotes = [24 + known.quotes - 4 * found.count(UNSET) for found in map(_OPTIONAL, envelopes)]
+    for get, text in known.optional:
+        column = list(map(get, data))
+        if column.count(UNSET) < len(column):
+            added = [0 if value is UNSET else 2 if value is None else 2 + text for value in column]
+            quotes = list(map(operator.add, quotes, added))
+    return [
+        value is not None and value.count(b'"') == expected and len(value) <= MAX_EVENT_BYTES
+        for value, expected in zip(values, quotes, strict=True)
+    ]
 
 
 def is_unusual(joined: bytes) -> bool:
