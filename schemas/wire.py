@@ -200,7 +200,8 @@ class Rejected(msgspec.Struct, frozen=True):
     position: int
     arrived: int
     reason: str
-    """Short code: not_json, unknown_type, invalid, unknown_school, too_large, id_reused, …"""
+    """Short code: not_json, unknown_type, invalid, unknown_school, too_large, id_reused, …; of records
+    of the engine that cannot be read: not_pulse, not_control."""
     field: str
     message: str
     value: bytes

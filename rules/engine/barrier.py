@@ -39,15 +39,17 @@ class Barrier:
                 del self._held[source]
 
     def next_content(self) -> bytes | None:
-        """The configuration to switch to now that every source waits; None: not every one does.
+        """The configuration to switch to now that every source has come to it; None: not every one has.
 
         Source partition 0 sends the content with the first panes under a new configuration.
         """
-        if len(self._held) < self._sources:
+        first = next((record for record in self._held.get(0, ()) if record.content), None)
+        if first is None or len(self._held) < self._sources:
             return None
-        if not all(any(record.last for record in queue) for queue in self._held.values()):
-            return None
-        return next((record.content for record in self._held[0] if record.content), None)
+        for queue in self._held.values():
+            if not any(record.config == first.config and record.last for record in queue):
+                return None
+        return first.content
 
     def first_of(self, config: str) -> Iterator[PanesRecord]:
         """What each source sent first under ``config``, in all its parts; it stays held."""

@@ -188,7 +188,8 @@ class CountCore:
             return
         if new is self.configured:
             return
-        self._announce()
+        if self.clock != NEVER:
+            self._announce()
         known, self.configured = set(self.configured.rules.queries), new
         self._panes.keep_queries(query.id for query in new.rules.queries)
         for query in new.rules.queries:
@@ -223,8 +224,6 @@ class CountCore:
 
     def _announce(self, content: bytes | None = None) -> None:
         """Send changed panes, and to everyone the clock, the position and the configuration's hash."""
-        if self.clock == NEVER and not content:
-            return
         if self._by_log:
             self._expire()
         record = PanesRecord(

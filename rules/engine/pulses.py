@@ -10,6 +10,7 @@ from schemas.wire import Pulse
 PULSES_MISSED = 5
 """So many missing pulses make a gap that silence does not count."""
 GAPS_KEPT = 16
+"""Beyond this the two oldest become one, with what lies between: better late than falsely silent."""
 LATEST_MS = 10**14
 """No clock goes beyond this (year 5138): a broken stamp must not break the engine's arithmetic."""
 
@@ -28,9 +29,13 @@ class Pulses(msgspec.Struct):
         if pulse.clock <= self.newest:
             return False
         if pulse.every and pulse.clock - self.newest > PULSES_MISSED * pulse.every:
-            self.gaps = [*self.gaps, (self.newest, pulse.clock)][-GAPS_KEPT:]
+            self.gaps = _bounded([*self.gaps, (self.newest, pulse.clock)])
         self.newest = pulse.clock
         return True
+
+
+def _bounded(gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return gaps if len(gaps) <= GAPS_KEPT else [(gaps[0][0], gaps[1][1]), *gaps[2:]]
 
 
 def pulse_of(value: bytes) -> Pulse:

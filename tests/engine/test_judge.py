@@ -621,3 +621,47 @@ def test_promise_13_a_changed_query_begins_with_the_rows_in_force(station: Stati
     station.pulse(at("07:08"))
     assert station.life()[1:] == ["07:08:00 retracted corrected"]
     assert len({step.alert for step in station.steps}) == 1
+
+
+def test_a_partition_without_any_event_holds_no_configuration_back() -> None:
+    station = Station(partitions=2)
+    start(station, BEFORE, schools=(school_of(0, 2), school_of(1, 2)))
+    station.tape.report(school_of(0, 2), 9, at("07:00"))
+    station.tape.pulse(at("07:01"))
+    station.go()
+    assert station.life() == ["07:01:00 firing condition_met"]
+
+
+def test_promise_5_many_outages_make_nobody_silent(station: Station) -> None:
+    start(station, rule("r", SILENT.replace("15m", "4h")))
+    pulses(station, at("06:50"), at("07:00"))
+    station.tape.heartbeat("A", at("07:00"))
+    for number in range(30):  # two minutes of pulses, then eight without
+        pulses(station, at("07:01") + number * 10 * MINUTE, at("07:02") + number * 10 * MINUTE)
+    assert station.life() == []
+
+
+def test_promise_13_a_configuration_that_comes_back_waits_for_every_partition() -> None:
+    """A → B → A → C, where one partition is far ahead of the other."""
+    station = Station(partitions=2)
+    schools = (school_of(0, 2), school_of(1, 2))
+    queues: list[list[bytes]] = []
+    for tape, core in zip(station.tapes, station.counts, strict=True):
+        for limit in (8, 9, 8, 3):
+            tape.control(
+                rules=[rule("r", DAY + f"when: absent >= {limit}\n")],
+                reference=organisation(schools).to_json(), clock_mode="data",
+            )  # fmt: skip
+        tape.report(schools[tape.partition], 4, at("07:00"))
+        tape.pulse(at("07:01"))
+        core.apply(tape.batch())
+        queues.append([r.value or b"" for r in core.flush() if r.topic == PANES])
+    for value in (queues[0][0], queues[1].pop(0), *queues[0][1:]):
+        station.tell(value)
+    hashes = []
+    for value in queues[1]:
+        station.tell(value)
+        hashes.append(station.judge.configured.hash)
+    assert len(set(hashes)) == 2
+    assert hashes[-1] != hashes[0]
+    assert [step.state for step in station.steps] == ["firing", "firing"]
