@@ -23,6 +23,8 @@ PATIENCE = 60.0
 
 def worker(settings: Settings, args: argparse.Namespace) -> int:
     """Run the agents until SIGTERM."""
+    # Batches are small for Polars: its threads cost more than they give. More cores: more workers.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     meter = _begin(settings, args.name or "worker")
     from rules.engine.correlate import CorrelateCore
     from rules.engine.count import CountCore
