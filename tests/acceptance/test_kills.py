@@ -34,14 +34,14 @@ SEED = int(os.environ.get("TRUCBAN_SEED", "20180905"))
 SESSION_SECONDS = 10.0
 KILLS = {
     "embedded": {
-        "worker-1": 5,
-        "worker-2": 4,
+        "worker-1": 3,
+        "worker-2": 3,
         "archiver": 4,
         "notifier": 4,
-        "pulse": 2,
+        "pulse": 3,
         "broker": 3,
-        "clickhouse": 3,
-        "postgres": 3,
+        "clickhouse": 4,
+        "postgres": 4,
         "supervisor": 2,
     },
     "apache": {"worker-1": 4, "worker-2": 4, "archiver": 4, "notifier": 4, "supervisor": 1},
@@ -50,8 +50,12 @@ PAUSE = (0.0, 0.8)
 """Least and most seconds between the moment from which a kill interrupts work, and the kill."""
 SLICE = 0.3
 """Seconds for which the first replay runs between two kills: its work lasts as long as they do."""
-WORK_SECONDS = 10.0
-"""How long is waited for a process to have done something since it was last killed."""
+WORK_SECONDS = {"worker-1": 15.0, "worker-2": 15.0, "notifier": 5.0}
+"""How long is waited for a process to have done something since it was last killed.
+
+On the embedded broker a worker needs seven seconds to join the group again: the broker waits three
+seconds each for members to join and to be told their partitions.
+"""
 HISTORY = 6000
 """Records before the first kill: alerts need four weeks."""
 
@@ -146,7 +150,7 @@ class Assassin:
 
     def _wait_for_work(self, name: str) -> None:
         """Until the process has done something that a kill interrupts; not for ever."""
-        deadline = time.monotonic() + WORK_SECONDS
+        deadline = time.monotonic() + WORK_SECONDS.get(name, 5.0)
         while time.monotonic() < deadline:
             if self._works(name):
                 self.at_work[name] += 1
