@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,11 +197,12 @@ class Stack:
 
     def processes(self) -> dict[int, str]:
         """Living processes of this directory (PostgreSQL's own too), by their environment."""
-        return {
-            process.pid: " ".join(process.cmdline()[:6])
-            for process in psutil.process_iter()
-            if _owner(process) == str(self.data_dir.resolve())
-        }
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it has just ended
+                if _owner(process) == str(self.data_dir.resolve()):
+                    found[process.pid] = " ".join(process.cmdline()[:6])
+        return found
 
     def start_replay(self, file: Path) -> subprocess.Popen[str]:
         """Begin to replay a file."""
