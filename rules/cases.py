@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from rules.lengths import EXAMPLES, parse_length
-from rules.nodes import Report, Scalar, entries, items, place_of, scalar
+from rules.nodes import Report, Scalar, entries, items, place_of, scalar, scalars
 from schemas.civil import day_start, parse_day
 from schemas.registry import EventType
+from schemas.units import SESSIONS as SESSION_NAMES
+from schemas.units import SessionName
 
 MAX_REPEAT = 20_000
 MAX_WEEKS = 60
@@ -20,7 +22,20 @@ DEFAULT_DAY = "2026-09-07"
 
 STATES = ("pending", "firing", "recovering", "inactive", "resolved", "retracted", "retired")
 CASE_KEYS = ("name", "day", "schools", "history", "events", "outage", "until", "expect")
-SCHOOL_KEYS = ("name", "level", "ownership", "vendor", "commune", "district", "city", "enrolled")
+SCHOOL_KEYS = (
+    "name",
+    "level",
+    "ownership",
+    "vendor",
+    "commune",
+    "district",
+    "city",
+    "enrolled",
+    "classes",
+    "sessions",
+)
+TEXT_KEYS = SCHOOL_KEYS[:7]
+SESSIONS: tuple[SessionName, ...] = ("morning", "afternoon", "full_day")
 EVENT_KEYS = ("at", "type", "data", "repeat", "every")
 EXPECT_KEYS = ("state", "at", "group", "reason", "measures", "says")
 
@@ -34,6 +49,8 @@ class SchoolSpec:
     code: str
     parts: Mapping[str, str]
     enrolled: int
+    classes: tuple[str, ...] = ()
+    sessions: tuple[SessionName, ...] = SESSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +235,25 @@ class _Reader:
         found = []
         for code, node in entries(keys["schools"][1], self.report, "'schools'").values():
             parts = entries(node, self.report, "a school", SCHOOL_KEYS)
-            texts = {key: self._text(parts, key) for key in SCHOOL_KEYS[:-1] if key in parts}
-            found.append(SchoolSpec(code.text, texts, self._number(parts, "enrolled", 0, 100_000, 0)))
+            texts = {key: self._text(parts, key) for key in TEXT_KEYS if key in parts}
+            enrolled = self._number(parts, "enrolled", 0, 100_000, 0)
+            classes = self._names(parts, "classes")
+            sessions = self._sessions(parts) or (("morning",) if classes else SESSIONS)
+            found.append(SchoolSpec(code.text, texts, enrolled, classes, sessions))
+        return tuple(found)
+
+    def _names(self, keys: Mapping[str, tuple[Scalar, yaml.Node]], key: str) -> tuple[str, ...]:
+        return tuple(s.text for s in scalars(keys[key][1], self.report, repr(key))) if key in keys else ()
+
+    def _sessions(self, keys: Mapping[str, tuple[Scalar, yaml.Node]]) -> tuple[SessionName, ...]:
+        if "sessions" not in keys:
+            return ()
+        found: list[SessionName] = []
+        for one in scalars(keys["sessions"][1], self.report, "'sessions'"):
+            if one.text in SESSION_NAMES:
+                found.append(cast("SessionName", one.text))
+            else:
+                self.report.unknown(one.place(), f"{one.text!r} is not a session", one.text, SESSION_NAMES)
         return tuple(found)
 
     def _events(self, keys: Mapping[str, tuple[Scalar, yaml.Node]], key: str) -> tuple[EventSpec, ...]:

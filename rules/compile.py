@@ -14,6 +14,8 @@ from rules.columns import REFERENCE_DIMENSIONS, groupable, rows_of
 from rules.compiled import Compiled
 from rules.counting import read_counting, read_length, row_condition, sql
 from rules.document import Document, LocatedText
+from rules.expecting import read_expecting
+from rules.measures import Rows
 from rules.model import Agg, Direct, Query, Rule, Silence, Text, Window
 from rules.nodes import Report
 from rules.sql import ExpressionError, Node
@@ -36,12 +38,18 @@ def compile_rule(
     where = row_condition(document.where, report, rows)
     if kind is not None:
         _check_groups(document, report, kind)
-    compiled = _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
+    compiled = _compiled(document, report, kind, rows)
     _check_messages(document, report, compiled)
     tests = _tests(document, report, types, compiled.numbers)
     if report.faults or kind is None:
         return None
     return _rule(document, kind.name, where, compiled, tests)
+
+
+def _compiled(document: Document, report: Report, kind: EventType | None, rows: Rows | None) -> Compiled:
+    if document.expect is not None:
+        return read_expecting(document, report, kind)
+    return _silence(document, report, kind) if document.silence else read_counting(document, report, rows)
 
 
 def _tests(
@@ -98,7 +106,7 @@ def _check_messages(document: Document, report: Report, compiled: Compiled) -> N
     if document.group_by_is_wrong:
         return
     if document.message is not None:
-        _check_text(document.message, report, compiled.numbers, groups)
+        _check_text(document.message, report, compiled, groups)
     if document.title is not None:
         _check_title(document.title, report)
 
@@ -110,9 +118,9 @@ def _check_title(title: LocatedText, report: Report) -> None:
             report.fault(place, "a title has no placeholders", f"{{{placeholder.name}}} in the message")
 
 
-def _check_text(text: LocatedText, report: Report, numbers: Collection[str], groups: Collection[str]) -> None:
+def _check_text(text: LocatedText, report: Report, compiled: Compiled, groups: Collection[str]) -> None:
     for part in dict.fromkeys((text.vi, text.en)):
-        problems = message.check(part.text, numbers, groups)
+        problems = message.check(part.text, compiled.numbers, groups, compiled.lists)
         if problems:
             report.problems(part, ExpressionError(problems))
 
@@ -149,8 +157,11 @@ def _rule(
         notify=tuple(name.text for name in document.notify),
         message=_both(document.message),
         school_in_group=any(group.text == "school" for group in document.group_by),
+        expect=compiled.expect,
     )
     content = asdict(rule) | {"description": _text(document.description)}
+    if rule.expect is None:
+        del content["expect"]  # rules written before it keep their hashes
     return replace(rule, hash=content_hash(content), tests=tests)
 
 

@@ -1,10 +1,10 @@
-"""The part of a rule in which silence and counting differ."""
+"""The part of a rule in which counting, silence and expecting differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rules.model import Agg, Baseline, Complete, Direct, Formula, Silence, Window
+from rules.model import Agg, Baseline, Complete, Direct, Expect, Formula, Silence, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,6 @@ class Compiled:
     complete: Complete | None = None
     silence: Silence | None = None
     hold: int = 0
+    lists: tuple[str, ...] = ()
+    """Measures whose members messages may list."""
+    expect: Expect | None = None

@@ -28,6 +28,7 @@ KEYS = (
     "recover",
     "for",
     "silence",
+    "expect",
     "notify",
     "message",
     "tests",
@@ -52,6 +53,7 @@ _COUNTING = {
     "when": "a condition over the measures",
 }
 _NOT_IN_SILENCE = ("window", "measures", "complete", "evidence", "when", "recover", "for")
+_NOT_IN_EXPECT = ("from", "where", *_NOT_IN_SILENCE, "silence")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 Entries = Mapping[str, tuple[Scalar, yaml.Node]]
@@ -88,6 +90,7 @@ class Document:
     recover: Scalar | None
     hold: Scalar | None
     silence: Scalar | None
+    expect: yaml.Node | None
     notify: tuple[Scalar, ...]
     message: LocatedText | None
     tests: yaml.Node | None
@@ -113,7 +116,7 @@ def read_document(root: yaml.Node, report: Report) -> Document:
         status=_choice(keys, "status", STATUSES, report),
         owner=_one(keys, "owner", report),
         description=_one(keys, "description", report),
-        event_type=_one(keys, "from", report),
+        event_type=_event(keys, report),
         where=_one(keys, "where", report),
         group_by=_list(keys, "group_by", report),
         window=_one(keys, "window", report),
@@ -124,6 +127,7 @@ def read_document(root: yaml.Node, report: Report) -> Document:
         recover=_one(keys, "recover", report),
         hold=_one(keys, "for", report),
         silence=_one(keys, "silence", report),
+        expect=keys["expect"][1] if "expect" in keys else None,
         notify=_list(keys, "notify", report),
         message=_text(keys, "message", report),
         tests=keys["tests"][1] if "tests" in keys else None,
@@ -145,6 +149,9 @@ def _check_name(name: Scalar | None, report: Report) -> None:
 def _check_presence(keys: Entries, root: yaml.Node, report: Report) -> None:
     if not keys:
         return
+    if "expect" in keys:
+        _check_expecting(keys, root, report)
+        return
     silent = "silence" in keys
     for key, expected in (_REQUIRED if silent else _REQUIRED | _COUNTING).items():
         if key not in keys:
@@ -154,6 +161,31 @@ def _check_presence(keys: Entries, root: yaml.Node, report: Report) -> None:
             if key in keys:
                 message = f"a rule with 'silence' has no {key!r}"
                 report.fault(keys[key][0].place(), message, "'silence' alone, or 'when' with its measures")
+
+
+def _check_expecting(keys: Entries, root: yaml.Node, report: Report) -> None:
+    for key, expected in _REQUIRED.items():
+        if key not in keys and key != "from":
+            report.fault(place_of(root), f"{key!r} is missing", expected)
+    for key in _NOT_IN_EXPECT:
+        if key in keys:
+            message = f"a rule with 'expect' has no {key!r}"
+            report.fault(keys[key][0].place(), message, "'expect' alone, with its 'every', 'event' and 'by'")
+
+
+def _event(keys: Entries, report: Report) -> Scalar | None:
+    """The type of event: ``from``, or the ``event`` that is expected."""
+    if "expect" not in keys:
+        return _one(keys, "from", report)
+    node = keys["expect"][1]
+    inside = (
+        {str(key.value): value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+    )
+    if "event" in inside:
+        return scalar(inside["event"], report, "'event'")
+    if inside:
+        report.fault(place_of(node), "'expect' has no 'event'", "event: a type of event")
+    return None
 
 
 def _one(keys: Entries, key: str, report: Report) -> Scalar | None:

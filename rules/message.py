@@ -44,8 +44,13 @@ def placeholders(template: str) -> Iterator[Placeholder]:
             yield Placeholder(name.strip(), format_.strip(), found.start())
 
 
-def check(template: str, numbers: Collection[str], texts: Collection[str]) -> list[Problem]:
-    """What is wrong with a template whose placeholders may be these names or `TIMES`."""
+def check(
+    template: str, numbers: Collection[str], texts: Collection[str], lists: Collection[str] = ()
+) -> list[Problem]:
+    """What is wrong with a template whose placeholders may be these names or `TIMES`.
+
+    ``lists``: numbers whose members ``{name:list}`` lists.
+    """
     found = [
         Problem(
             brace.start(),
@@ -56,12 +61,12 @@ def check(template: str, numbers: Collection[str], texts: Collection[str]) -> li
         if brace.group() in ("{", "}")
     ]
     for placeholder in placeholders(template):
-        found += _check_placeholder(placeholder, numbers, texts)
+        found += _check_placeholder(placeholder, numbers, texts, lists)
     return found
 
 
 def _check_placeholder(
-    placeholder: Placeholder, numbers: Collection[str], texts: Collection[str]
+    placeholder: Placeholder, numbers: Collection[str], texts: Collection[str], lists: Collection[str]
 ) -> Iterator[Problem]:
     name, offset = placeholder.name, placeholder.offset + 1
     known = [*numbers, *texts, *TIMES]
@@ -74,6 +79,7 @@ def _check_placeholder(
         allowed: tuple[str, ...] = ("", "time", "date")
     else:
         allowed = ("", *FORMATS[:-2]) if name in numbers else ("",)
+        allowed = (*allowed, "list") if name in lists else allowed
     if placeholder.format not in allowed:
         message = f"{placeholder.format!r} is not a format for {{{name}}}"
         names = [f"{{{name}:{format_}}}" if format_ else f"{{{name}}}" for format_ in allowed]
@@ -93,6 +99,8 @@ def _fill(template: str, values: Mapping[str, Value], language: Language) -> str
         if found.group(1) is None:
             return found.group()[0]
         name, _, format_ = found.group(1).partition(":")
+        if format_.strip() == "list":
+            return str(values.get(f"{name.strip()}:list") or MISSING)
         return format_value(_look_up(values, name.strip()), name.strip(), format_.strip(), language)
 
     return _PLACEHOLDER.sub(fill, template)

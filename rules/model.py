@@ -109,6 +109,24 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """Something must come from every class or school of the roster by a time of each school day."""
+
+    every: Literal["class", "school"]
+    by: tuple[tuple[str, int], ...]
+    """For whom (empty: everyone else, a level, a session, or both with a space between) and the
+    deadline, ms after midnight."""
+
+    def deadline(self, level: str, session: str) -> int | None:
+        """The deadline of the nearest entry: level and session, session, level, default. None: none."""
+        found = dict(self.by)
+        for who in (f"{level} {session}", session, level, ""):
+            if who in found:
+                return found[who]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Text in Vietnamese and English."""
 
@@ -146,6 +164,7 @@ class Rule:
     """With ``{placeholders}``, checked when the rule was read."""
     school_in_group: bool
     """The group names a school, so one source partition holds all of it."""
+    expect: Expect | None = None
     tests: tuple[object, ...] = field(default=(), compare=False)
     """Cases of `rules.cases`; they are no part of what the rule means."""
 

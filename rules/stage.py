@@ -27,7 +27,6 @@ from schemas.topics import (
     REJECTED,
     TRANSITIONS,
 )
-from schemas.units import SessionName
 from schemas.wire import (
     Config,
     Core,
@@ -109,7 +108,9 @@ def play(file: RuleFile, case: Case) -> Played:
     config = Config(rules=[file], reference=reference_of(case).to_json(), clock_mode="data")
     log.feed([(encode_config(config), ((KIND, CONTROL),), 0)])
     lines: dict[str, int] = {}
-    for records in _timeline(case, lines):
+    rules = log.count.configured.rules.rules
+    deadlines = [time for rule in rules if rule.expect is not None for _, time in rule.expect.by]
+    for records in _timeline(case, lines, min(deadlines, default=None)):
         log.feed(records)
     start = day_start(case.day)
     rejected = tuple((lines.get(one.event_id, case.line), one) for one in log.rejected)
@@ -131,10 +132,11 @@ def reference_of(case: Case) -> Reference:
     for school in described.values():
         for unit in _units(school):
             units.setdefault(unit.code, unit)
-        if school.enrolled:
-            sessions: tuple[SessionName, ...] = ("morning", "afternoon", "full_day")
+        names = school.classes or (("1A",) if school.enrolled else ())
+        for number, name in enumerate(names):
+            enrolled = (school.enrolled + number) // len(names)
             classes.append(
-                SchoolClass(code="1A", school=school.code, sessions=sessions, enrolled=school.enrolled)
+                SchoolClass(code=name, school=school.code, sessions=school.sessions, enrolled=enrolled)
             )
     return Reference.of(units.values(), classes)
 
@@ -155,8 +157,11 @@ def _units(school: SchoolSpec) -> Iterator[Unit]:
 Record = tuple[bytes, Headers, int]
 
 
-def _timeline(case: Case, lines: dict[str, int]) -> Iterator[list[Record]]:
-    """Records in order, in batches that each end with a pulse."""
+def _timeline(case: Case, lines: dict[str, int], deadline: int | None) -> Iterator[list[Record]]:
+    """Records in order, in batches that each end with a pulse.
+
+    The clock is watched a minute before the rule's first ``deadline``, ms after midnight.
+    """
     for back in range(case.weeks if case.history else 0, 0, -1):
         day = case.day - 7 * back
         week = case.weeks - back
@@ -164,14 +169,21 @@ def _timeline(case: Case, lines: dict[str, int]) -> Iterator[list[Record]]:
     events = _dated(case.events, case.day, None, lines)
     last = max((at for at, _ in events), default=day_start(case.day))
     end = (case.until if case.until is not None else last) + _SETTLE
-    yield from _day(events, every=PULSE_EVERY, end=max(end, last + _SETTLE), outage=case.outage)
+    watched = None if deadline is None else day_start(case.day) + deadline - 60_000
+    end = max(end, last + _SETTLE)
+    yield from _day(events, every=PULSE_EVERY, end=end, outage=case.outage, watched=watched)
 
 
 def _day(
-    events: list[tuple[int, bytes]], *, every: int, end: int, outage: tuple[int, int] | None = None
+    events: list[tuple[int, bytes]],
+    *,
+    every: int,
+    end: int,
+    outage: tuple[int, int] | None = None,
+    watched: int | None = None,
 ) -> Iterator[list[Record]]:
     """Events of a day with their pulses: at each instant that has events, and each ``every`` ms."""
-    begin = min((at for at, _ in events), default=end)
+    begin = min([at for at, _ in events] + [end if watched is None else min(watched, end)])
     regular = range(begin, end, every) if every else ()
     instants = [
         instant

@@ -15,6 +15,7 @@ import numpy as np
 from rules.engine.barrier import Barrier
 from rules.engine.blocks import Ledger, by_part
 from rules.engine.configured import Configured, compiled
+from rules.engine.deadlines import Cursors
 from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey
 from rules.engine.sources import Sources
@@ -34,6 +35,7 @@ class JudgeState(msgspec.Struct):
     sources: Sources
     reached: dict[int, int]
     forgot: int
+    deadlines: Cursors = []
 
 
 class JudgeCore:
@@ -42,7 +44,7 @@ class JudgeCore:
     def __init__(self, partition: int, options: CoreOptions) -> None:
         self.partition = partition
         self.options = options
-        self._verdicts = Verdicts(options.partitions)
+        self._verdicts = Verdicts(options.partitions, (partition, options.judge_partitions))
         self._barrier = Barrier(options.partitions)
         self._changed: dict[tuple[str, int, Group], None] = {}
         self._rows: list[Aggregate] = []
@@ -148,9 +150,8 @@ class JudgeCore:
         ledger.begin(complete=complete)
         verdicts.merged.put_blocks(ledger, complete=complete)
         ledger.put("config", [self.configured.content])
-        ledger.put(
-            "state", [_ENCODER.encode(JudgeState(self.sources, self._barrier.reached(), self._forgot))]
-        )
+        state = JudgeState(self.sources, self._barrier.reached(), self._forgot, verdicts.deadlines.entries())
+        ledger.put("state", [_ENCODER.encode(state)])
         ledger.put("held", _chunks(self._barrier.held(), RECORDS_A_BLOCK))
         ledger.put("alerts", _chunks(list(verdicts.alerts.items())))
         ledger.put("episodes", _chunks(list(verdicts.episodes.items())))
@@ -166,6 +167,7 @@ class JudgeCore:
         verdicts.merged.load(parts)
         state = msgspec.msgpack.decode(parts["state"][0], type=JudgeState)
         verdicts.sources, self._forgot = state.sources, state.forgot
+        verdicts.deadlines.load(state.deadlines)
         self._barrier.load((r for block in parts["held"] for r in _HELD.decode(block)), state.reached)
         verdicts.alerts = {k: v for block in parts["alerts"] for k, v in _ALERTS.decode(block)}
         verdicts.episodes = {k: v for block in parts["episodes"] for k, v in _EPISODES.decode(block)}

@@ -38,6 +38,8 @@ Reason = Literal[
     "rule_removed",
     "silent",
     "event_seen",
+    "missing",
+    "roster_changed",
 ]
 
 

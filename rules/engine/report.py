@@ -63,7 +63,7 @@ class Reporter:
             decided_at=decided_at,
             reason=reason,
             measures=numbers(values),
-            limits={name: sql for name, sql in (("when", rule.when), ("recover", rule.recover)) if sql},
+            limits=_limits(rule),
             positions={str(number): position for number, position in positions.items()},
             event_ids=evidence,
             title={"vi": rule.title.vi, "en": rule.title.en},
@@ -96,3 +96,13 @@ class Reporter:
             measures=numbers(values),
             version=version,
         )
+
+
+def _limits(rule: Rule) -> dict[str, str]:
+    """What the measures were held against, as text."""
+    by = "" if rule.expect is None else ", ".join(f"{who} {_clock(at)}".strip() for who, at in rule.expect.by)
+    return {name: text for name, text in (("when", rule.when), ("recover", rule.recover), ("by", by)) if text}
+
+
+def _clock(time: int) -> str:
+    return f"{time // 3_600_000:02d}:{time // 60_000 % 60:02d}"

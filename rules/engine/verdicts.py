@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from rules.engine.configured import UNCONFIGURED, Configured
+from rules.engine.deadlines import Deadlines
 from rules.engine.due import Agenda, Domain
+from rules.engine.expected import Expected
+from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey, Reason, alert_id, silent_from
 from rules.engine.measures import Values, measures_of
 from rules.engine.merged import Merged
@@ -14,7 +17,7 @@ from rules.engine.report import Reporter
 from rules.engine.sources import Sources
 from rules.engine.windows import window_end
 from rules.model import Query, Rule
-from schemas.civil import DAY_MS, day_of
+from schemas.civil import DAY_MS, day_of, day_start
 from schemas.events import EVENT_TYPES
 from schemas.topics import partition_of
 from schemas.wire import Aggregate, PanesRecord, PaneValue, State
@@ -27,7 +30,7 @@ EPISODES_KEPT = max(kind.correction_horizon + kind.lateness for kind in EVENT_TY
 class Verdicts:
     """The alerts of a judge's groups, moved on by merged panes, clocks and new configurations."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, judge: tuple[int, int] = (0, 1)) -> None:
         self.configured: Configured = UNCONFIGURED
         self.sources = Sources(partitions)
         self.merged = Merged()
@@ -36,7 +39,11 @@ class Verdicts:
         self.episodes: dict[AlertKey, int] = {}
         self.report = Reporter()
         self.queries: dict[str, Query] = {}
+        self.deadlines = Deadlines()
         self._partitions = partitions
+        self._judge_place = judge
+        self._expected = Expected(None, self.report.places, judge, partitions)
+        self._expecting: tuple[Rule, ...] = ()
         self._rules: dict[str, tuple[Rule, ...]] = {}
         self._by_name: dict[str, Rule] = {}
 
@@ -52,6 +59,9 @@ class Verdicts:
         self.queries = {query.id: query for query in new.rules.queries}
         self.configured = new
         self.report.places = Places(new.reference)
+        self._expected = Expected(new.reference, self.report.places, self._judge_place, self._partitions)
+        self._expecting = tuple(rule for rule in new.rules.rules if rule.expect is not None)
+        self.deadlines.keep({rule.name for rule in self._expecting})
 
     def switch(self, new: Configured, first: Iterable[PanesRecord]) -> None:
         """Take a new configuration: live alerts are judged again or retired.
@@ -73,6 +83,9 @@ class Verdicts:
                 self._rejudge(rule, key, alert, clock)
         self.merged.keep_queries(self.queries)
         self.agenda.clear()
+        for key in list(self.alerts):
+            if self._by_name[key[0]].expect is not None:
+                self._follow(self._by_name[key[0]], key, "roster_changed")
 
     def _rejudge(self, rule: Rule, key: AlertKey, alert: Alert, clock: int) -> None:
         alert.hash = rule.hash
@@ -86,6 +99,8 @@ class Verdicts:
             domain = self._domain(rule, key[1])
             due = silent_from(alert.start, rule.silence.after, self.sources.gaps(domain))
             return self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay
+        if rule.expect is not None:
+            return self._values(rule, key[1], key[2])["missing"] != 0
         return measures_of(rule).when(self._values(rule, key[1], key[2])) is not False
 
     # --- what is to be judged ---
@@ -102,6 +117,7 @@ class Verdicts:
                 rule = self._by_name.get(key[0])
                 if rule is not None:
                     self._judge(rule, key[1], key[2])
+        self._judge_deadlines(source)
 
     def aggregates(self, query: str, start: int, group: Group) -> Iterator[Aggregate]:
         """The newest measures of a pane, for each rule that reads it."""
@@ -126,7 +142,7 @@ class Verdicts:
 
     def _domain(self, rule: Rule, group: Group) -> Domain:
         """Whose clocks decide about a group: one source partition where the group names its school."""
-        pulses = rule.silence is not None
+        pulses = rule.silence is not None or rule.expect is not None
         if not rule.school_in_group:
             return Domain(-1, pulses)
         school = group[rule.query.group_by.index("school")]
@@ -134,6 +150,8 @@ class Verdicts:
 
     def _values(self, rule: Rule, group: Group, start: int) -> Values:
         states = self.merged.states(rule.query, start, group)
+        if rule.expect is not None:
+            return self._expected.values(rule, group, day_of(start), states)
         return measures_of(rule).compute(states, lambda: self._earlier(rule, group, start))
 
     def _earlier(self, rule: Rule, group: Group, start: int) -> Iterable[list[PaneValue]]:
@@ -142,6 +160,9 @@ class Verdicts:
     def _judge(self, rule: Rule, group: Group, start: int) -> None:
         if rule.silence is not None:
             self._judge_silence(rule, group, rule.silence.after)
+            return
+        if rule.expect is not None:
+            self._follow(rule, (rule.name, group, start), "event_seen")
             return
         kind = EVENT_TYPES[rule.query.type]
         domain = self._domain(rule, group)
@@ -247,6 +268,41 @@ class Verdicts:
         else:
             self.agenda.set(key, domain, due + EVENT_TYPES[rule.query.type].delay)
 
+    # --- what was expected ---
+
+    def _judge_deadlines(self, source: int) -> None:
+        """Judge the groups whose deadline the pulses of a source partition have passed."""
+        pulse = self.sources.clock(Domain(source, True))
+        if pulse == NEVER:
+            return
+        for rule in self._expecting:
+            watermark = pulse - EVENT_TYPES[rule.query.type].delay
+            times = [time for _, time in rule.expect.by] if rule.expect else []
+            gaps = self.sources.gaps(Domain(source, True))
+            for time, due in self.deadlines.reached(rule.name, times, source, watermark, gaps):
+                for group in self._expected.due(rule, day_of(watermark), source, time):
+                    self._miss(rule, (rule.name, group, day_start(day_of(watermark))), due)
+
+    def _miss(self, rule: Rule, key: AlertKey, due: int) -> None:
+        values = self._values(rule, key[1], key[2])
+        if values["missing"] and key not in self.alerts:
+            self._fire(rule, self._new(rule, key, key[2], due), key, values, at=due, reason="missing")
+            self._follow(rule, key, "event_seen")
+
+    def _follow(self, rule: Rule, key: AlertKey, reason: Reason) -> None:
+        """A live alert ends when nothing is missing any more, or with its day."""
+        alert = self.alerts.get(key)
+        if alert is None:
+            return
+        domain = self._domain(rule, key[1])
+        closes, delay = window_end(rule.query.window, key[2]), EVENT_TYPES[rule.query.type].delay
+        if self.sources.clock(domain) - delay >= closes:
+            self._end(rule, key, alert, "resolved", "window_ended", at=closes)
+        elif self._values(rule, key[1], key[2])["missing"] == 0:
+            self._end(rule, key, alert, "resolved", reason, at=max(alert.since, self.sources.decided(domain)))
+        else:
+            self.agenda.set(key, domain, closes + delay)
+
     # --- alerts ---
 
     def _new(self, rule: Rule, key: AlertKey, start: int, at: int) -> Alert:
@@ -308,6 +364,8 @@ def _named(rule: Rule, group: Group) -> dict[str, str]:
 def _same_frame(new: Rule, old: Rule) -> bool:
     """Do both put the same group and window behind an alert's key?"""
     mine, other = new.query, old.query
+    if new.expect is not None or old.expect is not None:  # nothing but the roster says who judges a group
+        return mine.id == other.id and new.expect is not None and old.expect is not None
     return (mine.type, mine.group_by, mine.window) == (other.type, other.group_by, other.window)
 
 
