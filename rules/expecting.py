@@ -21,10 +21,10 @@ NUMBERS: Final = ("expected", "missing")
 LISTS: Final = ("missing",)
 """Measures whose members a message may list."""
 GROUPS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    "class": (("school", "session"), ("class", "school", "session")),
+    "class": (("school", "session"), ("school", "session", "class")),
     "school": (("school",),),
 }
-"""What a rule that expects something of every class or school may be grouped by, sorted."""
+"""What a rule that expects something of every class or school may be grouped by, in any order."""
 _DEFAULT: Final = "default"
 
 
@@ -34,9 +34,8 @@ def read_expecting(document: Document, report: Report, kind: EventType | None) -
     every = _every(keys, document, report)
     _check_day(keys, report)
     by = _deadlines(keys, document, report, sessions=every == "class")
-    if every and kind is not None:
-        _check_event(every, document, report, kind)
-    if every and document.group_by:
+    fits = not every or kind is None or _is_of_every(every, document, report, kind)
+    if every and document.group_by and fits:
         _check_groups(every, document, report)
     aggs = (Agg("values", to_sql(parse_expression(every or "school"))),)
     expect = Expect(cast("Literal['class', 'school']", every), by)
@@ -67,7 +66,7 @@ def _check_day(keys: Mapping[str, tuple[Scalar, yaml.Node]], report: Report) -> 
         report.fault(found.place(), f"{found.text!r} is not a kind of day", "on: school_day")
 
 
-def _check_event(every: str, document: Document, report: Report, kind: EventType) -> None:
+def _is_of_every(every: str, document: Document, report: Report, kind: EventType) -> bool:
     needed = GROUPS[every][0] if every == "school" else GROUPS[every][1]
     lacking = [name for name in needed if name not in kind.dimensions]
     if lacking and document.event_type is not None:
@@ -76,11 +75,12 @@ def _check_event(every: str, document: Document, report: Report, kind: EventType
     elif not kind.day_field and document.event_type is not None:
         message = f"{kind.name} belongs to no school day"
         report.fault(document.event_type.place(), message, "a type with a date")
+    return not lacking
 
 
 def _check_groups(every: str, document: Document, report: Report) -> None:
-    groups = tuple(sorted(group.text for group in document.group_by))
-    if groups not in GROUPS[every]:
+    groups = [group.text for group in document.group_by]
+    if not any(sorted(groups) == sorted(names) for names in GROUPS[every]):
         written = " or ".join(f"[{', '.join(names)}]" for names in GROUPS[every])
         message = f"what is expected of every {every} is not judged by [{', '.join(groups)}]"
         report.fault(document.group_by[0].place(), message, f"group_by: {written}")
