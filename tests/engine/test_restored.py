@@ -23,10 +23,14 @@ measures:
   absent: count(*) filter (where status = 'absent_unexcused')
   rate: absent / marked
 """
+ROLL = """\
+expect: {{every: class, event: attendance.marked, by: "07:{minute:02d}", on: school_day}}
+group_by: [school, session]
+"""
 
 
 def rules(version: int) -> list[RuleFile]:
-    """Three sets that have something in common."""
+    """Three sets that have something in common; all but one expect marks of every class."""
     day, half_hour = COUNTED.format(window="1 school_day"), COUNTED.format(window="30m")
     commune = day.replace("[school]", "[commune]")
     found = [
@@ -34,6 +38,8 @@ def rules(version: int) -> list[RuleFile]:
         rule("many", f"{half_hour if version == 2 else day}when: absent >= {1 + version}\nfor: 2m\n"),
         rule("silent", f"from: source.heartbeat\ngroup_by: [school]\nsilence: {4 + version}m\n"),
     ]
+    if version != 1:  # comes, goes and comes again
+        found.append(rule("roll", ROLL.format(minute=6 + 4 * version)))
     return [*found, rule("commune", f"{commune}when: rate > 0.5\n")] if version else found
 
 

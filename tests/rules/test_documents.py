@@ -401,7 +401,14 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_the_catalogue_is_in_force() -> None:
     names = [one.name for one in parse_rules(load_rules(CATALOGUE)).rules]
-    assert names == ["absence-spike", "school-day-absence", "school-silent"]
+    assert names == [
+        "absence-spike",
+        "class-absence-cluster",
+        "class-roll-not-closed",
+        "school-day-absence",
+        "school-silent",
+        "sync-failing",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ def _with_part(rule: str, part: str) -> str:
     """The first example with the keys of a part in place of its own, and without its tests."""
     kept = re.split(r"(?m)^(?=\w)", re.sub(r"(?ms)^tests:.*", "", rule))
     keys = {line.split(":")[0] for line in part.splitlines() if line and line[0].isalpha()}
-    if not keys & {"measures", "silence"}:
+    if not keys & {"measures", "silence", "expect"}:
         part += "measures:\n  m: count(*)\n"
         keys.add("measures")
     if "measures" in keys and "when" not in keys:
@@ -283,4 +283,7 @@ def _with_part(rule: str, part: str) -> str:
             "group_by",
         }
         part += "message: {vi: x}\nfrom: source.heartbeat\ngroup_by: [school]\n"
+    if "expect" in keys:
+        keys |= {"window", "measures", "complete", "when", "recover", "message", "from"}
+        part += 'message: {vi: "{missing:list}"}\n'
     return "".join(text for text in kept if text.split(":")[0] not in keys) + part
