@@ -1,6 +1,6 @@
 # Each target works in a bare clone: it makes .venv, installs into it, and runs.
 #   make up     the whole engine on this machine          UP_ARGS="--clock 07:05@10" for options
-#   make test   the tests                                 TEST_ARGS="tests/rules -k baseline" for some
+#   make test   the tests, two files at a time            TEST_ARGS="tests/rules -k baseline" for some
 #   make lint   ruff, mypy, import-linter                 make format  lets ruff format the code
 #   make bench  1,000,000 events, plain Faust against our worker  BENCH_ARGS="--events 100000"
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer), VENV=DIR another place.
@@ -10,6 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UP_ARGS ?= --feed none
 TEST_ARGS ?=
+TEST_JOBS ?= 2
 BENCH_ARGS ?=
 
 .PHONY: up test lint format bench docs install
@@ -31,7 +32,7 @@ up: install
 	$(BIN)/trucban up $(UP_ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,9 @@ A batch has a fixed price of some 20 ms (docs/decisions/where-the-time-goes.md),
 """
 FETCHED_BYTES = 64 * 1024 * 1024
 """Bytes fetched ahead over all partitions: with many of them each may have less."""
+
+PATIENCE = 15.0
+"""Seconds for a clean stop; then the process ends without one, which loses nothing."""
 
 READERS = 4
 """Partitions whose snapshots are read at the same time."""
@@ -348,7 +353,7 @@ async def serve(app: WorkerApp, *, on_ready: Callable[[], None] | None = None) -
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     ended = running.exception() if running.done() else None
-    await _end(app, running, patience=30.0 if stop.is_set() else 2.0)
+    await _end(app, running, patience=PATIENCE if stop.is_set() else 2.0)
     if app.failure.done():
         raise app.failure.result()
     reason = ended or app.crash_reason
@@ -364,13 +369,26 @@ async def _run(app: WorkerApp, on_ready: Callable[[], None] | None) -> None:
 
 
 async def _end(app: WorkerApp, running: asyncio.Task[None], patience: float) -> None:
+    """Stop the app. Trap: mode's threads are waited for with a call that blocks the event loop, and
+    aiokafka's may wait for ever for a broker that is away; so a timer outside of the loop watches."""
+    last_resort = threading.Timer(patience + 1.0, _leave_everything, (patience,))
+    last_resort.daemon = True
+    last_resort.start()
     try:
         async with asyncio.timeout(patience):
             await app.stop()
+        last_resort.cancel()
     except TimeoutError:
-        log.warning("the worker did not stop in %g s and is left behind", patience)
+        log.warning("the worker did not stop in %g s", patience)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+def _leave_everything(patience: float) -> None:
+    """End the process at once. What was not in a snapshot is replayed by whoever takes over."""
+    log.error("the worker did not stop in %g s and is ended: does its broker answer?", patience)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _as_error(app: WorkerApp, reason: BaseException) -> BaseException:

@@ -74,7 +74,8 @@ def put_runs(ledger: Ledger, prefix: str, runs: Runs) -> None:
 
 def encode_run(run: Run) -> Iterator[bytes]:
     """A run as Arrow IPC blocks of bounded size, in order."""
-    rows = run.rows.with_columns(pl.Series("_hi", run.keys.hi), pl.Series("_lo", run.keys.lo))
+    keys = run.keys_of_rows()
+    rows = run.rows.with_columns(pl.Series("_hi", keys.hi), pl.Series("_lo", keys.lo))
     for start in range(0, max(len(rows), 1), ROWS_A_BLOCK):
         yield from _encode(rows[start : start + ROWS_A_BLOCK])
 

@@ -41,14 +41,23 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Immutable rows sorted by (lo, hi), each key once."""
+    """Immutable rows, each key once. The keys are sorted by (lo, hi); the rows stay as they came, for
+    moving rows costs more than all the searching."""
 
     number: int
     keys: Keys
+    place: I64
+    """Row of each key."""
     rows: pl.DataFrame
 
+    def keys_of_rows(self) -> Keys:
+        """The keys in the order of the rows."""
+        order = np.empty(len(self.place), dtype=np.int64)
+        order[self.place] = np.arange(len(self.place))
+        return self.keys.take(order)
+
     def find(self, wanted: Keys) -> I64:
-        """Index of each wanted key in this run, or -1."""
+        """Row of each wanted key in this run, or -1."""
         lo, hi = self.keys.lo, self.keys.hi
         place = np.searchsorted(lo, wanted.lo, side="left").astype(np.int64)
         found = np.full(len(wanted), -1, dtype=np.int64)
@@ -58,7 +67,7 @@ class Run:
             same_lo = lo[at] == wanted.lo[open_]
             open_, at = open_[same_lo], at[same_lo]
             hit = hi[at] == wanted.hi[open_]
-            found[open_[hit]] = at[hit]
+            found[open_[hit]] = self.place[at[hit]]
             open_ = open_[~hit]
             place[open_] += 1
             open_ = open_[place[open_] < len(lo)]
@@ -101,14 +110,14 @@ class Runs:
 
     def newest(self) -> pl.DataFrame:
         """The row of every key; an empty frame without columns where there is none."""
-        return _merged(self._runs, self._floor)[1] if self._runs else pl.DataFrame()
+        return _merged(self._runs, self._floor)[2] if self._runs else pl.DataFrame()
 
     def add(self, keys: Keys, rows: pl.DataFrame) -> None:
         """Add rows under keys (each key at most once in a call); they hide older ones."""
         if not len(keys):
             return
-        order = np.lexsort((keys.hi, keys.lo))
-        self._append(keys.take(order), rows[order])
+        order = _sorted(keys)
+        self._append(keys.take(order), order, rows)
         self._merge()
 
     def expire(self, column: str, before: int) -> None:
@@ -119,12 +128,13 @@ class Runs:
     _floor: tuple[str, int] | None = None
 
     def load(self, number: int, keys: Keys, rows: pl.DataFrame) -> None:
-        """Put back a run from a snapshot. Runs come in the order of their numbers."""
-        self._runs.append(Run(number, keys, rows))
+        """Put back a run from a snapshot, keys in the order of the rows. Runs come by their numbers."""
+        order = _sorted(keys)
+        self._runs.append(Run(number, keys.take(order), order, rows))
         self._next = max(self._next, number + 1)
 
-    def _append(self, keys: Keys, rows: pl.DataFrame) -> None:
-        self._runs.append(Run(self._next, keys, rows))
+    def _append(self, keys: Keys, place: I64, rows: pl.DataFrame) -> None:
+        self._runs.append(Run(self._next, keys, place, rows))
         self._next += 1
 
     def _merge(self) -> None:
@@ -144,17 +154,26 @@ def _size_class(run: Run) -> int:
     return level
 
 
-def _merged(runs: list[Run], floor: tuple[str, int] | None) -> tuple[Keys, pl.DataFrame]:
+def _sorted(keys: Keys) -> I64:
+    return np.lexsort((keys.hi, keys.lo)).astype(np.int64, copy=False)
+
+
+def _merged(runs: list[Run], floor: tuple[str, int] | None) -> tuple[Keys, I64, pl.DataFrame]:
+    """One run's worth of the newest row of every key that is not below the floor."""
     hi = np.concatenate([run.keys.hi for run in runs])
     lo = np.concatenate([run.keys.lo for run in runs])
-    age = np.concatenate([np.full(len(run.keys), -place) for place, run in enumerate(runs)])
-    order = np.lexsort((age, hi, lo))  # the newest of equal keys first
-    hi, lo = hi[order], lo[order]
+    starts = np.cumsum([0, *(len(run.keys) for run in runs)])
+    place = np.concatenate([run.place + start for run, start in zip(runs, starts, strict=False)])
+    rows = pl.concat([run.rows for run in runs], how="vertical", rechunk=True)
+    order = np.lexsort((-place, hi, lo))  # the newest of equal keys first: later runs have later rows
+    hi, lo, place = hi[order], lo[order], place[order]
     keep = np.ones(len(lo), dtype=bool)
     keep[1:] = (lo[1:] != lo[:-1]) | (hi[1:] != hi[:-1])
-    rows = pl.concat([run.rows for run in runs], how="vertical")[order[keep]]
-    keys = Keys(hi[keep], lo[keep])
     if floor is not None:
-        fresh = (rows[floor[0]] >= floor[1]).to_numpy()
-        keys, rows = keys.take(fresh), rows.filter(fresh)
-    return keys, rows
+        keep &= (rows[floor[0]] >= floor[1]).to_numpy()[place]
+    if not keep.all():
+        place = place[keep]
+        stays = np.zeros(len(rows), dtype=bool)
+        stays[place] = True
+        place, rows = (np.cumsum(stays) - 1)[place], rows.filter(stays)
+    return Keys(hi[keep], lo[keep]), place, rows

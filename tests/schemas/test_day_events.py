@@ -9,34 +9,8 @@ import pytest
 
 from schemas.decode import decode
 from schemas.validate import Reject, validate
+from tests.support.day_events import GOOD
 from tests.support.strategies import ARRIVED
-
-PUPIL = {"school": "01M015", "class": "3A8", "pupil": "HS000117"}
-TODAY = {"date": "2026-09-07"}
-GOOD: dict[str, dict[str, Any]] = {
-    "attendance.class_closed": {
-        "school": "01M015", "class": "3A8", "session": "morning", "enrolled": 40, "absent_excused": 2,
-        "absent_unexcused": 1, **TODAY,
-    },
-    "gate.passed": {"school": "01M015", "pupil": "HS000117", "direction": "in", "gate": "G1", **TODAY},
-    "leave.requested": {**PUPIL, "first": "2026-10-01", "last": "2026-10-03", "reason": "việc gia đình"},
-    "meal.registered": {
-        "school": "01M015", "class": "3A8", "meal": "lunch", "kitchen": "K1", "portions": 38, **TODAY,
-    },
-    "health.clinic_visit": {**PUPIL, **TODAY, "symptom": "digestive", "outcome": "sent_home"},
-    "health.symptom_reported": {**PUPIL, **TODAY, "symptom": "fever", "onset": "2026-09-06"},
-    "staff.attendance": {
-        "school": "01M015", "staff": "GV12", "session": "full_day", "status": "leave", **TODAY,
-    },
-    "sync.pushed": {
-        "school": "01M015", "vendor": "V1", "target": "moet", "kind": "marks", "sent": 100, "accepted": 97,
-        "failed": 3,
-    },
-    "calendar.overridden": {
-        "school": "01M015", "first": "2026-09-08", "last": "2026-09-09", "kind": "online",
-        "reason": "bão số 5", **TODAY,
-    },
-}  # fmt: skip
 
 
 def event(name: str, **changes: Any) -> bytes:
@@ -111,3 +85,15 @@ def test_what_is_wrong_is_refused(name: str, changes: dict[str, Any], field: str
     found = validate(event(name, **changes), ARRIVED)
     assert found == Reject(0, "invalid", field, message, "/v1", "e-1", name)
     assert decode([event(name, **changes)], [ARRIVED]).rejects == [found]
+
+
+def test_a_debezium_envelope_is_not_read() -> None:
+    source = {"connector": "postgresql", "name": "vendor1", "ts_ms": ARRIVED, "lsn": 24023128}
+    payload = {"before": None, "after": {"id": 7}, "source": source, "op": "c", "ts_ms": ARRIVED}
+    for document in (payload, {"schema": {"type": "struct"}, "payload": payload}):
+        value = json.dumps(document).encode()
+        found = validate(value, ARRIVED)
+        missing = 'specversion is missing; expected "1.0"'
+        assert isinstance(found, Reject)
+        assert (found.reason, found.field, found.message) == ("not_cloudevent", "specversion", missing)
+        assert decode([value], [ARRIVED]).rejects == [found]

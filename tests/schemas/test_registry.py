@@ -132,6 +132,12 @@ def test_later_events_replace_what_has_the_same_identity() -> None:
     }
 
 
+def test_an_identity_is_never_null() -> None:
+    for kind in EVENT_TYPES.values():
+        assert all(kind.field(name).required for name in kind.identity), kind.name
+        assert not any(kind.field(name).nullable for name in kind.identity), kind.name
+
+
 def test_optional_fields_stand_at_the_end() -> None:
     """So that the hash of an event does not change when its type gets further optional fields."""
     for kind in EVENT_TYPES.values():

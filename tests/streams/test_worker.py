@@ -127,6 +127,22 @@ def test_the_embedded_broker_may_be_killed_under_a_worker(tmp_path: Path) -> Non
         broker.stop()
 
 
+def test_a_worker_whose_broker_is_gone_still_ends_on_sigterm(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path / "broker")
+    broker.start()
+    world = ToyWorld(broker.address, tmp_path)
+    try:
+        worker = world.start(snapshot_interval=60.0)
+        world.send(500)
+        world.expect_exact()
+        broker.kill()
+        worker.signal(signal.SIGTERM)
+        worker.process.wait(40)
+    finally:
+        world.end()
+        broker.kill()
+
+
 def test_transaction_markers_are_no_holes(apache_broker: str, tmp_path: Path) -> None:
     """Each commit leaves an offset without a record; none of it is a reason to seek back for ever."""
     world = ToyWorld(apache_broker, tmp_path, partitions=1)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from trucban.cli import main
+from trucban.commands import status
 from trucban.commands.status import Process, Report, render
 from trucban.rundir import ChildStatus, Exit, Status, write_status
+from trucban.settings import Settings
 
 
 def closed_port() -> int:
@@ -61,3 +63,17 @@ def test_where_nothing_has_run(
     broker = f"127.0.0.1:{closed_port()}"
     assert main(["status", "--data-dir", str(tmp_path / "d"), "--broker", broker]) == 1
     assert f"`trucban up` has not run in {tmp_path}/d" in capsys.readouterr().out
+
+
+def test_workers_without_metrics_are_not_said_to_be_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.json").write_text('{"worker-1": 0, "worker-2": 0}')
+    monkeypatch.setattr(status, "count_partitions", lambda _broker: 1)
+    monkeypatch.setattr(status, "_ends", lambda _broker, _partitions: {0: 5})
+    report = Report()
+    status._look_at_log(Settings(data_dir=tmp_path), report)
+    assert (report.lag, report.wrong) == (None, [])
+    assert report.unknown == ["the lag is not known: the workers give no metrics (--metrics-port 0)"]

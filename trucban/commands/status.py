@@ -49,6 +49,8 @@ class Report:
     """When the archive last took something in (UTC)."""
     last_push: str | None = None
     pushes_open: int | None = None
+    unknown: list[str] = field(default_factory=list)
+    """A sentence for each thing that cannot be known here."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -100,7 +102,12 @@ def _look_at_log(settings: Settings, report: Report) -> None:
     except KafkaException as error:
         report.wrong.append(f"the broker at {broker} does not answer: {error.args[0].str()}")
         return
-    positions = _positions(run_directory(settings) / METRICS_FILE)
+    file = run_directory(settings) / METRICS_FILE
+    ports = _worker_ports(file)
+    if ports and not any(ports):
+        report.unknown.append("the lag is not known: the workers give no metrics (--metrics-port 0)")
+        return
+    positions = _positions(ports)
     missing = sorted(set(ends) - set(positions))
     if missing:
         report.wrong.append(f"no worker has partitions {', '.join(map(str, missing))} of {EVENTS}")
@@ -121,15 +128,20 @@ def _ends(broker: str, partitions: int) -> dict[int, int]:
         consumer.close()
 
 
-def _positions(file: Path) -> dict[int, int]:
+def _worker_ports(file: Path) -> list[int]:
+    """Metrics port of each worker; 0 where it has none."""
+    if not file.exists():
+        return []
+    ports = json.loads(file.read_text(encoding="utf-8"))
+    return [port for name, port in ports.items() if name.startswith("worker-")]
+
+
+def _positions(ports: list[int]) -> dict[int, int]:
     """Newest position of `count` in each partition, from the workers' metrics."""
     found: dict[int, int] = {}
-    if not file.exists():
-        return found
-    for name, port in json.loads(file.read_text(encoding="utf-8")).items():
-        if name.startswith("worker-") and port:
-            for partition, value in _POSITION.findall(_scrape(port)):
-                found[int(partition)] = max(found.get(int(partition), 0), int(float(value)))
+    for port in filter(None, ports):
+        for partition, value in _POSITION.findall(_scrape(port)):
+            found[int(partition)] = max(found.get(int(partition), 0), int(float(value)))
     return found
 
 
@@ -188,6 +200,7 @@ def render(report: Report) -> str:
         f"events       {_shown(report.events)} archived, last {_shown(report.last_event)}",
         f"pushes       {_shown(report.pushes_open)} open, last delivered {_shown(report.last_push)}",
     ]
+    lines += report.unknown
     if report.wrong:
         lines.append("wrong:")
         lines += [f"  {sentence}" for sentence in report.wrong]
