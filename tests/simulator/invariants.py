@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 
-from schemas.topics import AGGREGATES, ALERTS, TRANSITIONS
-from schemas.wire import Aggregate, Transition
+from schemas.topics import AGGREGATES, ALERTS, ARRIVED, EVENTS, KIND, PULSE, TRANSITIONS
+from schemas.wire import Aggregate, Pulse, Transition
 from tests.simulator.logs import Logs
 from tests.simulator.morning import DAY, OFFSET
 
 Key = tuple[str, tuple[tuple[str, str], ...], int]
+
+JUDGED = (7 * 60 + 10) * 60_000
+"""Time of the day at which a pulse passes the deadline of the rule ``roll``, ms."""
 
 LEGAL = {
     None: {"pending", "firing"},
@@ -70,6 +73,34 @@ def check_counts(logs: Logs, expected: dict[str, dict[tuple[str, int], dict[str,
         for key, measures in groups.items():
             for name, value in measures.items():
                 assert have[key][name] == value, f"{rule} {key} {name}: {have[key][name]} for {value}"
+
+
+def check_missing(life: dict[str, list[Transition]], logs: Logs, schools: int) -> None:
+    """The rule ``roll`` fired for exactly the schools without a mark before the pulse past its deadline.
+
+    A day's deadline is 07:05, its first pulse past that 07:10; of the days in which nothing happens only
+    that of the last pulse is judged, and there every school is missing.
+    """
+    marked: dict[int, set[str]] = defaultdict(set)
+    last = 0
+    for entry in logs.all(EVENTS):
+        headers = dict(entry.headers)
+        if headers.get(KIND) == PULSE:
+            last = max(last, msgspec.json.decode(entry.value or b"", type=Pulse).clock)
+        elif ARRIVED in headers:
+            arrived, event = int(headers[ARRIVED]), msgspec.json.decode(entry.value or b"{}")
+            seen = marked[(arrived + OFFSET) // DAY]
+            if event["type"] == "attendance.marked" and (arrived + OFFSET) % DAY < JUDGED:
+                seen.add(event["data"]["school"])
+    marked[(last - 1 + OFFSET) // DAY] = set()
+    every = {f"TH{number:02d}" for number in range(schools)}
+    expected = {(school, day) for day, seen in marked.items() for school in every - seen}
+    fired = {
+        (steps[0].group["school"], (steps[0].window_start + OFFSET) // DAY)
+        for steps in life.values()
+        if steps[0].rule == "roll"
+    }
+    assert fired == expected, f"missing: fired {sorted(fired)}, expected {sorted(expected)}"
 
 
 def recount(sent: list[dict[str, Any]]) -> dict[str, dict[tuple[str, int], dict[str, int]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from schemas.wire import Transition
-from tests.simulator.invariants import check_counts, check_life, recount
+from tests.simulator.invariants import check_counts, check_life, check_missing, recount
 from tests.simulator.morning import Morning
 from tests.simulator.nodes import Faults
 from tests.simulator.schedule import NO_FAULTS, Simulation
@@ -48,6 +48,8 @@ def _run(
     simulation.run(records, morning.closing())
     life = check_life(simulation.logs)
     check_counts(simulation.logs, recount(morning.sent))
+    if by_data:
+        check_missing(life, simulation.logs, morning.schools)
     return life, simulation.happened
 
 
