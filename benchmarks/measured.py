@@ -49,6 +49,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     """Niceness of everything measured, the broker included: 0 is ordinary, negative is preferred."""
     loaded: int
+    rules: list[str]
     event_bytes: float
     plain: list[Run]
     worker: list[Run]

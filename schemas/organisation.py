@@ -98,7 +98,7 @@ class Reference:
             columns.append(self._grades.look_up(schools, frame["class"].to_list(), days))
         else:
             columns.append(pl.Series("grade", [None], dtype=pl.String).new_from_index(0, len(frame)))
-        return frame.with_columns([column for column in columns if column.name not in frame.columns])
+        return frame.hstack([column for column in columns if column.name not in frame.columns])
 
     def roster_size(self, group: Mapping[str, str], day: int) -> int | None:
         """Pupils enrolled on ``day`` (days since 1970) in the classes of ``group``.

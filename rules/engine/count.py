@@ -138,7 +138,7 @@ class CountCore:
         for name, frame in decoded.frames.items():
             part = _between(frame, begin, end)
             if not part.is_empty():
-                frames[name] = part.with_columns(pl.Series(CLOCK, clocks[part["_row"].to_numpy()]))
+                frames[name] = part.hstack([pl.Series(CLOCK, clocks[part["_row"].to_numpy()])])
         result = self._intake.sort(frames, self.configured.reference)
         self._reject(batch, decoded, [r for r in decoded.rejects if begin <= r.row < end] + result.rejects)
         for row, target in sorted(result.forwards):
@@ -155,16 +155,15 @@ class CountCore:
 
     def _count(self, batch: LogBatch, accepted: dict[str, pl.DataFrame]) -> None:
         counted = {}
-        offsets = pl.Series(POSITION, batch.offsets, dtype=pl.Int64)
+        offsets = np.array(batch.offsets, dtype=np.int64)
         raw = pl.Series("raw", batch.values, dtype=pl.Binary)
         for name, frame in accepted.items():
-            frame = frame.with_columns(offsets.gather(frame["_row"]))
-            archived = frame.with_columns(raw.gather(frame["_row"]))
-            self._accepted.setdefault(name, []).append(archived)
-            self.stats.beyond += int((frame[MARK] == BEYOND).sum())
-            in_time = frame.filter(pl.col(MARK) == "")
-            if not in_time.is_empty():
-                counted[name] = in_time
+            frame = frame.hstack([pl.Series(POSITION, offsets[frame["_row"].to_numpy()])])
+            self._accepted.setdefault(name, []).append(frame.hstack([raw[frame["_row"]]]))
+            beyond = int((frame[MARK] == BEYOND).sum())
+            self.stats.beyond += beyond
+            if beyond < len(frame):
+                counted[name] = frame.filter(pl.col(MARK) == "") if beyond else frame
         for name, rows, corrected in self._effects.of(counted):
             for query in self.configured.queries_of(name):
                 contribute(self._panes, query, rows, self._position, corrected=corrected)

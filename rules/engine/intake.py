@@ -130,10 +130,10 @@ class Intake:
         return place
 
     def _drop_repeats(self, frames: dict[str, pl.DataFrame], rejects: list[Reject]) -> int:
-        fresh = {name: frame.filter(pl.col(MARK) == "") for name, frame in frames.items()}
+        fresh = {name: _fresh(frame) for name, frame in frames.items()}
         parts = [
-            frame.select("_row", "key_hi", "key_lo", "content", CLOCK, _expiry(name)).with_columns(
-                pl.lit(name).alias("_type")
+            frame.select(
+                "_row", "key_hi", "key_lo", "content", CLOCK, _expiry(name), pl.lit(name).alias("_type")
             )
             for name, frame in fresh.items()
             if not frame.is_empty()
@@ -196,6 +196,12 @@ def _first_of_key(keys: Keys) -> npt.NDArray[np.int64]:
     return first
 
 
+def _fresh(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are not too old to be counted."""
+    mask = frame[MARK] == ""
+    return frame if mask.all() else frame.filter(mask)
+
+
 def _expiry(name: str) -> pl.Expr:
     return (pl.col("time") + EVENT_TYPES[name].repeat_horizon).alias("expires")
 
@@ -206,11 +212,10 @@ def _known(
     """Join dimensions, reject unknown schools, mark what is too old to be counted."""
     if reference is not None:
         frame = reference.join(frame)
-        strangers = frame.filter(~pl.col("_known"))
-        for row, school, source, event_id in strangers.select("_row", "school", "source", "id").iter_rows():
-            message = f"unknown school {school!r}; expected a school of the reference data valid that day"
-            rejects.append(Reject(row, "unknown_school", "data.school", message, source, event_id, name))
-        frame = frame.filter(pl.col("_known")).drop("_known")
+        known = frame.drop_in_place("_known")
+        if not known.all():
+            rejects.extend(_strangers(name, frame.filter(~known)))
+            frame = frame.filter(known)
     else:
         missing = [name for name in DIMENSIONS if name not in frame.columns]
         frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
@@ -222,6 +227,16 @@ def _known(
     return frame.with_columns(
         pl.when(too_old | closed).then(pl.lit(BEYOND)).otherwise(pl.lit("")).alias(MARK)
     )
+
+
+def _strangers(name: str, frame: pl.DataFrame) -> list[Reject]:
+    expected = "expected a school of the reference data valid that day"
+    return [
+        Reject(
+            row, "unknown_school", "data.school", f"unknown school {school!r}; {expected}", source, id_, name
+        )
+        for row, school, source, id_ in frame.select("_row", "school", "source", "id").iter_rows()
+    ]
 
 
 def _reused(name: str, frame: pl.DataFrame) -> list[Reject]:

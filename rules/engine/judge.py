@@ -20,6 +20,7 @@ from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey
 from rules.engine.sources import Sources
 from rules.engine.verdicts import Group, Verdicts
+from rules.engine.watch import Watch
 from schemas.civil import day_of
 from schemas.topics import AGGREGATES
 from schemas.wire import Aggregate, CoreOptions, LogBatch, OutRecord, PanesRecord, Snapshot
@@ -27,6 +28,8 @@ from schemas.wire import Aggregate, CoreOptions, LogBatch, OutRecord, PanesRecor
 AGGREGATES_A_RECORD = 500
 ENTRIES_A_BLOCK = 1000
 RECORDS_A_BLOCK = 50
+WATCHING = 0
+"""The judge partition that watches the engine for all."""
 
 
 class JudgeState(msgspec.Struct):
@@ -46,6 +49,7 @@ class JudgeCore:
         self.options = options
         self._verdicts = Verdicts(options.partitions, (partition, options.judge_partitions))
         self._barrier = Barrier(options.partitions)
+        self._watch = Watch()
         self._changed: dict[tuple[str, int, Group], None] = {}
         self._rows: list[Aggregate] = []
         self._ledger = Ledger()
@@ -85,6 +89,19 @@ class JudgeCore:
             self._position = batch.offsets[row] + 1
 
     def _record(self, record: PanesRecord) -> None:
+        self._judge_record(record)
+        if self.partition == WATCHING:
+            self._watch_engine(record)
+
+    def _watch_engine(self, record: PanesRecord) -> None:
+        """Where the clock is in the data, sources are as far apart as they are fed: that is no fault."""
+        self._watch.hear(record)
+        if self.configured.hash and self.configured.mode != "data":
+            step = self._watch.look(self.sources.clocks(), self.options.partitions)
+            if step is not None:
+                self._verdicts.report.tell(step)
+
+    def _judge_record(self, record: PanesRecord) -> None:
         if not self._barrier.offer(record):
             return  # everything in it came already
         self._release()
@@ -152,6 +169,7 @@ class JudgeCore:
         ledger.put("config", [self.configured.content])
         state = JudgeState(self.sources, self._barrier.reached(), self._forgot, verdicts.deadlines.entries())
         ledger.put("state", [_ENCODER.encode(state)])
+        ledger.put("watch", [_ENCODER.encode(self._watch)])
         ledger.put("held", _chunks(self._barrier.held(), RECORDS_A_BLOCK))
         ledger.put("alerts", _chunks(list(verdicts.alerts.items())))
         ledger.put("episodes", _chunks(list(verdicts.episodes.items())))
@@ -168,6 +186,7 @@ class JudgeCore:
         state = msgspec.msgpack.decode(parts["state"][0], type=JudgeState)
         verdicts.sources, self._forgot = state.sources, state.forgot
         verdicts.deadlines.load(state.deadlines)
+        self._watch = msgspec.msgpack.decode(parts["watch"][0], type=Watch)
         self._barrier.load((r for block in parts["held"] for r in _HELD.decode(block)), state.reached)
         verdicts.alerts = {k: v for block in parts["alerts"] for k, v in _ALERTS.decode(block)}
         verdicts.episodes = {k: v for block in parts["episodes"] for k, v in _EPISODES.decode(block)}

@@ -92,7 +92,7 @@ class Latest:
                 .alias(name)
                 for name, dtype in self.identity.columns
             )
-            .with_columns(pl.Series("_hi", keys.hi), pl.Series("_lo", keys.lo))
+            .hstack([pl.Series("_hi", keys.hi), pl.Series("_lo", keys.lo)])
         )
         turn = _turns(rows)
         if _largest(turn) > MANY:

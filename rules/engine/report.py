@@ -70,7 +70,13 @@ class Reporter:
             text=self._text(rule, alert, group, values, at),
             notify=list(rule.notify),
         )
-        self._out.append(OutRecord(TRANSITIONS, 0, alert.id.encode(), msgspec.json.encode(transition)))
+        self.tell(transition)
+
+    def tell(self, transition: Transition) -> None:
+        """Record a transition as it is."""
+        self._out.append(
+            OutRecord(TRANSITIONS, 0, transition.alert.encode(), msgspec.json.encode(transition))
+        )
 
     def _text(
         self, rule: Rule, alert: Alert, group: dict[str, str], values: Values, at: int

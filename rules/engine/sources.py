@@ -60,6 +60,10 @@ class Sources(msgspec.Struct):
         numbers = [domain.source] if domain.source >= 0 else range(self.count)
         return {n: self.known[n].position for n in numbers if n in self.known}
 
+    def clocks(self) -> dict[int, int]:
+        """Clock of each partition that is known, ms."""
+        return {number: source.clock for number, source in self.known.items()}
+
     def newest(self) -> int:
         """The fastest clock, ms."""
         return max((s.clock for s in self.known.values()), default=NEVER)
