@@ -1,141 +1,56 @@
-"""The event types of the centre. Each is a pydantic model for ``data`` and an `EventType`."""
+"""The event types of the centre, all together, and the records of the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal
+from typing import Final
 
+from schemas.attendance_events import CLASS_CLOSED, CORRECTED, DAY_REPORTED, MARKED, STAFF_ATTENDANCE
+from schemas.daily_events import CALENDAR_OVERRIDDEN, GATE_PASSED, LEAVE_REQUESTED, MEAL_REGISTERED
 from schemas.errors import SchemaError
-from schemas.fields import CivilDate, Code, Count, Line, about
+from schemas.health_events import CLINIC_VISIT, SYMPTOM_REPORTED
 from schemas.nearest import did_you_mean
-from schemas.registry import (
-    DAY_MS,
-    SECOND_MS,
-    ControlRecord,
-    Corrects,
-    EventData,
-    EventType,
-    Sum,
-    Title,
-)
+from schemas.registry import ControlRecord, EventType, Title
+from schemas.source_events import HEARTBEAT, SYNC_PUSHED
 
-Session = Literal["morning", "afternoon", "full_day"]
-Status = Literal["present", "absent_excused", "absent_unexcused", "late"]
+__all__ = [
+    "CALENDAR_OVERRIDDEN",
+    "CLASS_CLOSED",
+    "CLINIC_VISIT",
+    "CONTROL",
+    "CONTROL_RECORDS",
+    "CORRECTED",
+    "DAY_REPORTED",
+    "EVENT_TYPES",
+    "GATE_PASSED",
+    "HEARTBEAT",
+    "LEAVE_REQUESTED",
+    "MARKED",
+    "MEAL_REGISTERED",
+    "PULSE",
+    "STAFF_ATTENDANCE",
+    "SYMPTOM_REPORTED",
+    "SYNC_PUSHED",
+    "check_corrections",
+    "event_type",
+    "unknown_type",
+]
 
-_SCHOOL = ("Mã trường", "School code")
-_DATE = ("Ngày học", "School day")
-_PUPIL = ("Mã học sinh", "Pupil code")
-_SESSION = ("Buổi học", "Session")
-
-
-class DayReported(EventData):
-    """A school's attendance of one day."""
-
-    sums: ClassVar = (Sum("enrolled", ("present", "absent", "released")),)
-
-    school: Code = about(*_SCHOOL)
-    date: CivilDate = about(*_DATE)
-    enrolled: Count = about("Sĩ số", "Enrolled pupils", unit="pupils")
-    present: Count = about("Có mặt", "Pupils present", unit="pupils")
-    absent: Count = about("Vắng mặt", "Pupils absent", unit="pupils")
-    released: Count = about("Được cho về", "Pupils released early", unit="pupils")
-
-
-class Marked(EventData):
-    """One pupil's attendance in one session."""
-
-    school: Code = about(*_SCHOOL)
-    class_: Code = about("Lớp", "Class code", alias="class")
-    pupil: Code = about(*_PUPIL, personal="personal")
-    date: CivilDate = about(*_DATE)
-    session: Session = about(*_SESSION)
-    status: Status = about("Tình trạng chuyên cần", "Attendance status", personal="personal")
-    reason: Line | None = about("Lý do", "Reason", personal="sensitive", default=None)
-
-
-class Corrected(EventData):
-    """A mark was wrong: what it said and what is right."""
-
-    school: Code = about(*_SCHOOL)
-    pupil: Code = about(*_PUPIL, personal="personal")
-    date: CivilDate = about(*_DATE)
-    session: Session = about(*_SESSION)
-    old: Status = about("Tình trạng cũ", "Status before", personal="personal")
-    new: Status = about("Tình trạng mới", "Status after", personal="personal")
-    by: Code = about("Người sửa", "User who corrected", personal="personal")
-    reason: Line | None = about("Lý do sửa", "Reason of the correction", personal="sensitive", default=None)
-
-
-class Heartbeat(EventData):
-    """A school's system says that it is alive."""
-
-    school: Code = about(*_SCHOOL)
-    vendor: Code = about("Nhà cung cấp phần mềm", "Software vendor")
-
-
-DAY_REPORTED: Final = EventType(
-    name="attendance.day_reported",
-    title=Title("Báo cáo chuyên cần ngày của trường", "A school's attendance of one day"),
-    description=Title(
-        "Sĩ số, có mặt, vắng, được cho về của một trường trong một ngày; báo lại thì thay số cũ.",
-        "Enrolled, present, absent and released pupils of a school on a day; a later report replaces it.",
-    ),
-    data=DayReported,
-    dimensions=("school",),
-    identity=("school", "date"),
-    day_field="date",
-    repeat_horizon=400 * DAY_MS,
-    delay=0,
-    lateness=DAY_MS,
-    correction_horizon=14 * DAY_MS,
-)
-
-MARKED: Final = EventType(
-    name="attendance.marked",
-    title=Title("Điểm danh một học sinh", "A pupil's attendance in a session"),
-    description=Title(
-        "Có mặt, vắng có phép, vắng không phép hoặc đi muộn; điểm danh lại thì thay lần trước.",
-        "Present, absent with or without leave, or late; a later mark replaces the earlier one.",
-    ),
-    data=Marked,
-    dimensions=("school", "class", "pupil", "session", "status"),
-    identity=("school", "pupil", "date", "session"),
-    day_field="date",
-    repeat_horizon=14 * DAY_MS,
-    delay=5 * SECOND_MS,
-)
-
-CORRECTED: Final = EventType(
-    name="attendance.corrected",
-    title=Title("Sửa điểm danh", "A mark was corrected"),
-    description=Title(
-        "Lần điểm danh đã ghi được trừ ra như cũ và cộng lại với tình trạng mới.",
-        "The mark kept for this pupil and session is taken out as it was and put in with the new status.",
-    ),
-    data=Corrected,
-    dimensions=("school", "pupil", "session", "old", "new", "by"),
-    corrects=Corrects(
-        type="attendance.marked",
-        key=(("school", "school"), ("pupil", "pupil"), ("date", "date"), ("session", "session")),
-        before=(("status", "old"),),
-        after=(("status", "new"),),
-    ),
-    day_field="date",
-    repeat_horizon=14 * DAY_MS,
-    delay=5 * SECOND_MS,
-)
-
-HEARTBEAT: Final = EventType(
-    name="source.heartbeat",
-    title=Title("Nhịp báo của hệ thống nguồn", "A source is alive"),
-    description=Title(
-        "Hệ thống của trường gửi đều đặn; thiếu nhịp nghĩa là trường im lặng.",
-        "Sent regularly by a school's system; a school without it is silent.",
-    ),
-    data=Heartbeat,
-    dimensions=("school", "vendor"),
-    repeat_horizon=DAY_MS,
+_ALL: Final = (
+    DAY_REPORTED,
+    MARKED,
+    CORRECTED,
+    CLASS_CLOSED,
+    STAFF_ATTENDANCE,
+    GATE_PASSED,
+    LEAVE_REQUESTED,
+    MEAL_REGISTERED,
+    CLINIC_VISIT,
+    SYMPTOM_REPORTED,
+    SYNC_PUSHED,
+    CALENDAR_OVERRIDDEN,
+    HEARTBEAT,
 )
 
 PULSE: Final = ControlRecord(
@@ -160,9 +75,7 @@ CONTROL: Final = ControlRecord(
     encoding="zstd-compressed MessagePack: rules, reference, clock_mode; a part that is null stays",
 )
 
-EVENT_TYPES: Final[Mapping[str, EventType]] = MappingProxyType(
-    {kind.name: kind for kind in (DAY_REPORTED, MARKED, CORRECTED, HEARTBEAT)}
-)
+EVENT_TYPES: Final[Mapping[str, EventType]] = MappingProxyType({kind.name: kind for kind in _ALL})
 CONTROL_RECORDS: Final[Mapping[str, ControlRecord]] = MappingProxyType(
     {record.name: record for record in (PULSE, CONTROL)}
 )

@@ -107,6 +107,38 @@ def test_the_settings_of_the_types() -> None:
     ]
 
 
+def test_who_reads_about_health_reads_what_is_sensitive() -> None:
+    for name in ("health.clinic_visit", "health.symptom_reported"):
+        classes = {field.name: field.personal for field in EVENT_TYPES[name].fields}
+        assert (classes["pupil"], classes["symptom"], classes["school"]) == ("sensitive", "sensitive", "none")
+    for kind in EVENT_TYPES.values():
+        for field in kind.fields:
+            if field.name in ("pupil", "staff", "by"):
+                assert field.personal != "none", f"{kind.name}.{field.name}"
+            if field.kind == "integer":
+                assert field.unit, f"{kind.name}.{field.name}"
+
+
+def test_later_events_replace_what_has_the_same_identity() -> None:
+    assert {kind.name: kind.identity for kind in EVENT_TYPES.values() if kind.identity} == {
+        "attendance.day_reported": ("school", "date"),
+        "attendance.marked": ("school", "pupil", "date", "session"),
+        "attendance.class_closed": ("school", "class", "date", "session"),
+        "staff.attendance": ("school", "staff", "date", "session"),
+        "leave.requested": ("school", "pupil", "first"),
+        "meal.registered": ("school", "class", "date", "meal"),
+        "health.symptom_reported": ("school", "pupil", "date", "symptom"),
+        "calendar.overridden": ("school", "first", "last"),
+    }
+
+
+def test_optional_fields_stand_at_the_end() -> None:
+    """So that the hash of an event does not change when its type gets further optional fields."""
+    for kind in EVENT_TYPES.values():
+        optional = [not field.required for field in kind.fields]
+        assert optional == sorted(optional), kind.name
+
+
 def test_unknown_types_are_named_with_the_nearest() -> None:
     assert event_type("attendance.marked") is MARKED
     with pytest.raises(SchemaError) as caught:
