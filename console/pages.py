@@ -258,7 +258,7 @@ def _scrape(port: int) -> list[tuple[str, str, str, float]] | None:
         return None
     return [
         (family.name.removeprefix("trucban_worker_"), sample.labels["agent"], sample.labels["partition"], sample.value)
-        for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+        for family in text_string_to_metric_families(text)
         if family.name in _SHOWN_METRICS
         for sample in family.samples
         if "agent" in sample.labels

@@ -108,7 +108,7 @@ def wall_of(state: WatchState, second: int) -> Wall:
         due=sum(tile.due for tile in asked),
         progress=_progress(state),
         minute=minute_of(state.clock),
-        alerts=alerts[:SHOWN_ALERTS],
+        alerts=tuple(alerts[:SHOWN_ALERTS]),
         firing=len(alerts),
         pupil_alerts=pupils,
         rate=round(state.rate(second), 1),

@@ -11,7 +11,7 @@ function fit() { // the largest tiles with which all schools are seen without sc
   const fits = () => tiles.scrollHeight <= tiles.clientHeight + 1;
   body.classList.remove("dense");
   let found = false;
-  for (const [w, h] of [[15, 7], [14, 6], [13, 5], [12, 4.6], [11.5, 4.2], [11, 3.8], [10.5, 3.4], [10, 3.1], [9.5, 2.8]]) {
+  for (const [w, h] of [[15, 7], [14, 6], [13, 5], [12, 4.6], [11.5, 4.2], [11, 3.8], [10.5, 3.4], [10, 3.1], [8.3, 3.6], [8.3, 3.2], [8.3, 2.9], [6.6, 2.8]]) {
     set(w, h);
     if ((found = fits())) break;
   }

@@ -11,12 +11,13 @@ from console.state import WatchState
 from console.view import wall_of
 from schemas.civil import day_start, day_text, parse_day
 from schemas.reference import Reference, SchoolClass, Unit
+from schemas.units import Level
 from schemas.wire import Pulse, State, Transition
 
 DAY = parse_day("2026-09-07")
 COMMUNES = ("Thanh Trì", "Đại Thanh", "Nam Phù", "Ngọc Hồi", "Hoàng Liệt")
 NAMES = ("Hoa Sen", "Kim Đồng", "Chu Văn An", "Lê Lợi", "Ánh Dương", "Nguyễn Du")
-LEVELS = (("preschool", "Mầm non"), ("primary", "Tiểu học"), ("lower_secondary", "Trung học cơ sở"))
+LEVELS: tuple[tuple[Level, str], ...] = (("preschool", "Mầm non"), ("primary", "Tiểu học"), ("lower_secondary", "Trung học cơ sở"))
 
 
 def at(minute: int, second: int = 0) -> int:
