@@ -10,7 +10,7 @@ HEIGHT = 300
 
 
 def progress_svg(points: Sequence[tuple[int, int]], due: int, minute: int, labels: tuple[str, str]) -> str:
-    """Classes closed by the minute, against the clock. ``labels``: what it is, for screen readers; deadline."""
+    """Classes closed by the minute, against the clock. ``labels``: what it is, for screen readers; deadline."""  # noqa: E501
     half = 13 * 60 if minute >= 12 * 60 else 7 * 60
     start, end, limit = half, half + 120, half + 75
     width, height = 1000, 64

@@ -182,7 +182,7 @@ class Feed:
         try:
             self.state.transition(msgspec.json.decode(value, type=Transition))
         except msgspec.DecodeError as error:
-            log.error("a record of the alerts cannot be read", error=str(error))
+            log.error("a record of the alerts cannot be read", error=str(error))  # noqa: TRY400
 
     def _engine_records(self, batch: LogBatch) -> None:
         for value, headers in zip(batch.values, batch.headers, strict=True):
@@ -196,7 +196,7 @@ class Feed:
                     reference = Reference.from_json(config.reference) if config.reference else None
                     self.state.control(reference, config.clock_mode)
             except (ValueError, DocumentError) as error:
-                log.error("a record of the engine cannot be read", kind=kind.decode(), error=str(error))
+                log.error("a record of the engine cannot be read", kind=kind.decode(), error=str(error))  # noqa: TRY400
 
     def _accepted(self, value: bytes) -> None:
         frame = pl.read_ipc_stream(io.BytesIO(value), use_pyarrow=False)

@@ -51,7 +51,7 @@ def measure_history(url: str, change: Transition, measure: str) -> list[tuple[st
     """The measure in the last windows of an alert's group, oldest first. Raises StoreError."""
     rows = _ask(
         url,
-        "SELECT formatDateTime(window_start, '%d/%m %H:%i'), measures[{measure:String}] "
+        "SELECT formatDateTime(window_start, '%d/%m %H:%i'), measures[{measure:String}] "  # noqa: S608
         "FROM trucban.aggregates WHERE rule = {rule:String} AND `group` = {group:Map(String, String)} "
         "AND measures[{measure:String}] IS NOT NULL ORDER BY window_start DESC, version DESC "
         f"LIMIT 1 BY window_start LIMIT {WINDOWS}",

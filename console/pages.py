@@ -104,8 +104,8 @@ class Pages:
                         {
                             "code": entry.code,
                             "session": session,
-                            "state": "closed" if closing else _class_state((entry.code, session) in due, school.open,
-                                                                             minute >= school.deadline(minute)),
+                            "state": "closed" if closing else _class_state((entry.code, session) in due, school.open,  # noqa: E501
+                                                                             minute >= school.deadline(minute)),  # noqa: E501
                             "enrolled": shown(closing.enrolled if closing else entry.enrolled),
                             "absent": shown(closing.absent) if closing else "",
                             "marks": marks or "",
@@ -257,7 +257,7 @@ def _scrape(port: int) -> list[tuple[str, str, str, float]] | None:
     except OSError:
         return None
     return [
-        (family.name.removeprefix("trucban_worker_"), sample.labels["agent"], sample.labels["partition"], sample.value)
+        (family.name.removeprefix("trucban_worker_"), sample.labels["agent"], sample.labels["partition"], sample.value)  # noqa: E501
         for family in text_string_to_metric_families(text)
         if family.name in _SHOWN_METRICS
         for sample in family.samples

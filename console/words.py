@@ -16,7 +16,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "title": ("Trực ban", "Duty watch"),
     "drill": ("DIỄN TẬP", "DRILL"),
     "drill_note": ("DIỄN TẬP · dữ liệu mô phỏng", "DIỄN TẬP (drill) · simulated data"),
-    "late": ("Trễ chốt", "Late"),
+    "late": ("Trễ", "Late"),
     "silent": ("Mất kết nối", "Silent"),
     "unjudged": ("Chưa đánh giá", "Not judged"),
     "never": ("Chưa kết nối", "Never connected"),
@@ -85,10 +85,14 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "example": ("Ví dụ", "Example"),
     "newest": ("Gần nhất", "Newest"),
     "unknown_school_help": (
-        "unknown_school: mã trường không có trong danh mục. Thêm mã vào tệp đơn vị rồi gửi lại bằng "
-        "trucban send.",
-        "unknown_school: the code is not in the reference data. Add it to the units file, then send the "
-        "events again with trucban send.",
+        (
+            "unknown_school: mã trường không có trong danh mục. Thêm mã vào tệp đơn vị rồi gửi lại bằng "
+            "trucban send."
+        ),
+        (
+            "unknown_school: the code is not in the reference data. Add it to the units file, then send the "
+            "events again with trucban send."
+        ),
     ),
     "history_away": (
         "ClickHouse không trả lời: phần lịch sử này tạm thời không có.",

@@ -4,14 +4,14 @@ const body = document.body, byId = (id) => document.getElementById(id);
 let heard = performance.now(), health = {}, loaded = false, reloading = false, mainAt = performance.now();
 
 function fit() { // the largest tiles with which all schools are seen without scrolling
-  const tiles = byId("tiles"), more = byId("more");
+  const tiles = byId("tiles");
   if (!tiles || !body.classList.contains("wall") || innerWidth < 1000) return;
   const root = document.documentElement.style;
   const set = (w, h) => { root.setProperty("--tile", w + "rem"); root.setProperty("--tall", h + "rem"); };
   const fits = () => tiles.scrollHeight <= tiles.clientHeight + 1;
   body.classList.remove("dense");
   let found = false;
-  for (const [w, h] of [[15, 7], [14, 6], [13, 5], [12, 4.6], [11.5, 4.2], [11, 3.8], [10.5, 3.4], [10, 3.1], [8.3, 3.6], [8.3, 3.2], [8.3, 2.9], [6.6, 2.8]]) {
+  for (const [w, h] of [[15, 7], [14, 6], [13, 5], [12, 4.6], [11.5, 4.2], [11, 3.8], [10.5, 3.4], [10, 3.9], [8.3, 4.2], [8.3, 4], [8.3, 3.8], [8.3, 2.9], [6.6, 2.8]]) {
     set(w, h);
     if ((found = fits())) break;
   }

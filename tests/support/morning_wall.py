@@ -17,7 +17,11 @@ from schemas.wire import Pulse, State, Transition
 DAY = parse_day("2026-09-07")
 COMMUNES = ("Thanh Trì", "Đại Thanh", "Nam Phù", "Ngọc Hồi", "Hoàng Liệt")
 NAMES = ("Hoa Sen", "Kim Đồng", "Chu Văn An", "Lê Lợi", "Ánh Dương", "Nguyễn Du")
-LEVELS: tuple[tuple[Level, str], ...] = (("preschool", "Mầm non"), ("primary", "Tiểu học"), ("lower_secondary", "Trung học cơ sở"))
+LEVELS: tuple[tuple[Level, str], ...] = (
+    ("preschool", "Mầm non"),
+    ("primary", "Tiểu học"),
+    ("lower_secondary", "Trung học cơ sở"),
+)
 
 
 def at(minute: int, second: int = 0) -> int:
@@ -31,13 +35,13 @@ def district(schools: int = 100, classes: int = 12) -> Reference:
         level, word = LEVELS[n % 3]
         name = f"Trường {word} {NAMES[n % len(NAMES)]} {n // 6 + 1}"
         units.append(Unit(code=f"S{n:04}", name=name, kind="school", parent=f"C{n % 5}", level=level,
-                          vendor=f"V{n % 4}"))  # type: ignore[arg-type]  # fmt: skip
+                          vendor=f"V{n % 4}"))  # fmt: skip
         rooms += [SchoolClass(code=f"{c}A", school=f"S{n:04}", sessions=("morning",), enrolled=35)
                   for c in range(classes)]  # fmt: skip
     return Reference.of(units, rooms)
 
 
-def change(alert: str, severity: str, rule: str, group: dict[str, str], minute: int, state: State = "firing",
+def change(alert: str, severity: str, rule: str, group: dict[str, str], minute: int, state: State = "firing",  # noqa: PLR0917
            title: str = "", text: str = "", ordinal: int = 1) -> Transition:  # fmt: skip
     return Transition(
         id=f"{alert}-{ordinal}", alert=alert, ordinal=ordinal, rule=rule, rule_hash="h", severity=severity,
@@ -67,9 +71,9 @@ def morning(schools: int = 100, minute: int = 8 * 60 + 20) -> WatchState:
     for n in (7, 11):
         state.transition(change(f"silent-{n}", "P2", "school-silent", {"school": f"S{n:04}"}, 482 + n,
                                 title="Trường mất kết nối",
-                                text="Hệ thống của trường không gửi tín hiệu từ 07:47. Số liệu có thể thiếu."))  # fmt: skip
+                                text="Hệ thống của trường không gửi tín hiệu từ 07:47. Số liệu có thể thiếu."))  # fmt: skip  # noqa: E501
     state.transition(change("spike", "P1", "absence-spike", {"school": "S0013", "session": "morning"}, 498,
-                            title="Vắng học bất thường", text="Vắng 58/410 (14 %), thường lệ 3,1 %."))  # fmt: skip
+                            title="Vắng học bất thường", text="Vắng 58/410 (14 %), thường lệ 3,1 %."))  # fmt: skip  # noqa: E501
     state.transition(
         change("pupil", "P2", "streak", {"school": "S0001", "pupil": "HS-SECRET"}, 480, title="Bí mật")
     )
