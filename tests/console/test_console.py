@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,9 +14,11 @@ from console.history import compared, hides
 from console.roll import shown
 from console.server import CSP, Console, ConsoleSettings
 from console.view import short_name, wall_of
+from rules.engine.configured import encode_config
 from schemas.errors import StoreAway
-from schemas.wire import Pulse
-from tests.support.morning_wall import StillFeed, at, change, morning
+from schemas.topics import CONTROL, KIND
+from schemas.wire import Config, Headers, Pulse
+from tests.support.morning_wall import StillFeed, at, change, district, morning
 
 
 def states(state: Any) -> dict[str, str]:
@@ -152,3 +155,28 @@ async def test_in_a_browser(url: str, width: int, height: int, path: str, tmp_pa
             v["id"] + str([n["html"][:90] for n in v["nodes"][:2]]) for v in result.response["violations"]
         ] == []
         await browser.close()
+
+
+def test_what_count_accepts_is_what_the_feed_reads() -> None:
+    from console.feed import Feed
+    from rules.engine.count import CountCore
+    from schemas.topics import ACCEPTED, ARRIVED
+    from schemas.wire import CoreOptions, LogBatch
+
+    body = {"school": "S0001", "class": "0A", "date": "2026-09-07", "session": "morning", "enrolled": 35,
+            "absent_excused": 1, "absent_unexcused": 2}  # fmt: skip
+    event = {"specversion": "1.0", "id": "1", "source": "x", "type": "attendance.class_closed",
+             "time": "2026-09-07T08:00:00+07:00", "data": body}  # fmt: skip
+    core = CountCore(0, CoreOptions(1, 1))
+    control = encode_config(Config(reference=district(2, 1).to_json(), rules=[]))
+    arrived = [(ARRIVED, str(at(480)).encode())]
+    heads: list[Headers] = [[(KIND, CONTROL)], arrived]
+    core.apply(
+        LogBatch(0, [0, 1], [None, b"S0001"], [control, json.dumps(event).encode()], heads, [at(480)] * 2)
+    )  # noqa: E501
+    values = [record.value or b"" for record in core.flush() if record.topic == ACCEPTED]
+    feed = Feed("127.0.0.1:1")
+    for value in values:
+        feed._accepted(value)
+    assert list(feed.state.rolls) == ["2026-09-07"]
+    assert feed.state.rolls["2026-09-07"]["S0001"].closed[("0A", "morning")].absent == 3
