@@ -173,7 +173,7 @@ def test_what_count_accepts_is_what_the_feed_reads() -> None:
     heads: list[Headers] = [[(KIND, CONTROL)], arrived]
     core.apply(
         LogBatch(0, [0, 1], [None, b"S0001"], [control, json.dumps(event).encode()], heads, [at(480)] * 2)
-    )  # noqa: E501
+    )
     values = [record.value or b"" for record in core.flush() if record.topic == ACCEPTED]
     feed = Feed("127.0.0.1:1")
     for value in values:
