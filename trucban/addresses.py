@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,13 @@ def clickhouse_url(settings: Settings, patience: float = 0.0) -> str:
 def database_url(settings: Settings, patience: float = 0.0) -> str:
     """URL of PostgreSQL, with credentials. Waits up to ``patience`` seconds for `up` to write it."""
     return settings.database or _written(settings, DATABASE_FILE, "--database", patience)
+
+
+def metrics_ports(settings: Settings) -> dict[str, int]:
+    """Metrics port of each worker of `up` with this data directory; 0: it has none."""
+    text = _text(run_directory(settings) / METRICS_FILE)
+    ports: dict[str, int] = json.loads(text) if text else {}
+    return {name: port for name, port in ports.items() if name.startswith("worker-")}
 
 
 def _written(settings: Settings, name: str, option: str, patience: float) -> str:

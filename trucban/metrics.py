@@ -65,6 +65,9 @@ CONTROL_FAULTS: Final = Metric(
     "Faults in the rule and reference files as they are now; what was in force stays in force.",
 )
 
+CONSOLE_RECORDS: Final = Metric("trucban_console_records_total", "counter", "Records read by the console.")
+CONSOLE_STREAMS: Final = Metric("trucban_console_streams", "gauge", "Browsers that listen to the console.")
+
 
 def count_metric(what: Count) -> Metric:
     """The Prometheus counter of a count of the streams."""
@@ -83,6 +86,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     CLOCK,
     CONTROLS,
     CONTROL_FAULTS,
+    CONSOLE_RECORDS,
+    CONSOLE_STREAMS,
 )
 
 

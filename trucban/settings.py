@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the servers of `trucban up` listen on.")
     broker_port: Port = Field(9092, description="Port of the embedded broker.")
     clickhouse_port: Port = Field(8123, description="Port of the embedded ClickHouse (HTTP).")
+    console_port: Port = Field(8600, description="Port of the console and its wall (HTTP).")
+    public_url: str = Field(
+        "",
+        description="Address under which people reach the console, such as https://trucban.example.vn. "
+        "Empty: none is told.",
+    )
     metrics_port: Port = Field(
         8601,
         description="First of the ports on which the processes of `trucban up` serve Prometheus metrics; "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ["schemas", "rules", "oncall", "store", "streams", "notify", "feeds", "trucban"]
+PACKAGES = ["schemas", "rules", "oncall", "store", "streams", "notify", "feeds", "console", "trucban"]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -18,12 +18,12 @@ def settings(tmp_path: Path, **values: object) -> Settings:
 
 
 def test_everything_is_embedded_unless_told_otherwise(tmp_path: Path) -> None:
-    everything = ["broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "worker-1"]
+    everything = ["broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "console", "worker-1"]
     assert names(settings(tmp_path)) == everything
     outside = settings(
         tmp_path, broker="k:9092", clickhouse="http://c:8123", database="postgresql://d/x", workers=2
     )
-    assert names(outside) == ["pulse", "archiver", "notifier", "worker-1", "worker-2"]
+    assert names(outside) == ["pulse", "archiver", "notifier", "console", "worker-1", "worker-2"]
 
 
 def test_servers_first_then_the_topics_then_those_who_use_them(tmp_path: Path) -> None:
@@ -59,12 +59,13 @@ def test_a_child_is_told_every_setting_it_takes(tmp_path: Path) -> None:
 def test_ports(tmp_path: Path) -> None:
     chosen = settings(tmp_path, workers=2)
     ports = [metrics_port(chosen, name) for name in names(chosen)]
-    assert ports == [8601, 8602, 8603, 8604, 8605, 8606, 8611, 8612]
+    assert ports == [8601, 8602, 8603, 8604, 8605, 8606, 8607, 8611, 8612]
     assert claims(settings(tmp_path, metrics_port=0)) == [
         PortClaim(9092, "--broker-port"),
         PortClaim(8123, "--clickhouse-port"),
+        PortClaim(8600, "--console-port"),
     ]
-    assert len(claims(chosen)) == 10
+    assert len(claims(chosen)) == 12
 
 
 def test_the_addresses_are_written_for_the_other_commands(tmp_path: Path) -> None:

@@ -12,9 +12,16 @@ from pathlib import Path
 from types import FrameType
 
 from schemas.errors import SettingsError
-from trucban.addresses import TOPICS_FILE, broker_address, clickhouse_url, database_url, run_directory
+from trucban.addresses import (
+    TOPICS_FILE,
+    broker_address,
+    clickhouse_url,
+    database_url,
+    metrics_ports,
+    run_directory,
+)
 from trucban.logs import configure_logs
-from trucban.metrics import Meter, serve_metrics
+from trucban.metrics import CONSOLE_RECORDS, CONSOLE_STREAMS, Meter, serve_metrics
 from trucban.settings import Settings
 
 PATIENCE = 60.0
@@ -71,6 +78,34 @@ def notifier(settings: Settings, args: argparse.Namespace) -> int:
             )
         )
     )
+    return 0
+
+
+def console(settings: Settings, args: argparse.Namespace) -> int:
+    """Serve the wall until SIGTERM."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    meter = _begin(settings, args.name or "console")
+    from console.server import ConsoleSettings, run_console
+
+    def report(records: int, streams: int) -> None:
+        meter.add(CONSOLE_RECORDS, records)
+        meter.set(CONSOLE_STREAMS, streams)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        chosen = ConsoleSettings(
+            broker=broker_address(settings),
+            clickhouse=lambda: clickhouse_url(settings),
+            worker_ports=lambda: metrics_ports(settings),
+            host=settings.host,
+            port=settings.console_port,
+            public_url=settings.public_url,
+        )
+        await run_console(chosen, meter.registry, stop, report=report)
+
+    asyncio.run(serve())
     return 0
 
 

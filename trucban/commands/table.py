@@ -58,6 +58,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "host",
             "broker_port",
             "clickhouse_port",
+            "console_port",
+            "public_url",
             "metrics_port",
             *_LOGS,
         ),
@@ -81,6 +83,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "decide who is told, and deliver pushes",
         "trucban.commands.processes:notifier",
         (*_STACK, "database", "oncall", "metrics_port", *_LOGS),
+        (_NAME,),
+    ),
+    Command(
+        "console",
+        "serve the wall and the pages beside it",
+        "trucban.commands.processes:console",
+        (*_STACK, "clickhouse", "host", "console_port", "public_url", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(

@@ -28,7 +28,7 @@ from trucban.supervise import ChildSpec, Supervisor
 
 SECRET = ("clickhouse", "database")
 """Go to children by the environment: everybody may read a process's arguments."""
-_SINGLE = ("broker", "clickhouse", "postgres", "pulse", "archiver", "notifier")
+_SINGLE = ("broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "console")
 _FIRST_WORKER_PORT = 9
 PROBE_SECONDS = 0.2
 
@@ -123,6 +123,7 @@ def claims(settings: Settings) -> list[PortClaim]:
         found.append(PortClaim(settings.broker_port, option_of("broker_port"), settings.host))
     if "clickhouse" in wanted:
         found.append(PortClaim(settings.clickhouse_port, option_of("clickhouse_port"), settings.host))
+    found.append(PortClaim(settings.console_port, option_of("console_port"), settings.host))
     if settings.metrics_port:
         found += [PortClaim(metrics_port(settings, name), option_of("metrics_port")) for name in wanted]
     return found
@@ -152,6 +153,7 @@ def _greeting(settings: Settings) -> str:
     outside = "outside: " + settings.broker if settings.broker else f"{settings.host}:{settings.broker_port}"
     lines = [
         f"Trực ban: data in {settings.data_dir}, clock {settings.clock}",
+        f"  Console     {settings.public_url or f'http://{settings.host}:{settings.console_port}'}/",
         f"  Kafka       {outside}",
     ]
     if not settings.clickhouse:

@@ -1,0 +1,98 @@
+"""What the pages ask of ClickHouse. Everything here may be away; the wall never asks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from console.roll import HIDDEN_BELOW
+from schemas.wire import Transition
+from store.clickhouse.client import ClickHouse
+
+WINDOWS = 40
+_COMPARED = re.compile(
+    r"([a-z_][a-z0-9_]*)\s*(?:>=|<=|>|<)\s*(?:greatest\(|least\()?\s*([0-9]+(?:\.[0-9]+)?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that an alert stands on, without what it says of a pupil."""
+
+    time: str
+    type: str
+    school: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedGroup:
+    """Rejected events of one source and reason."""
+
+    source: str
+    reason: str
+    field: str
+    count: int
+    newest: str
+    message: str
+
+
+def compared(condition: str) -> tuple[str, float] | None:
+    """The measure that a condition compares with a number, and that number: the last such comparison.
+
+    A condition such as ``marked >= 15 and rate > greatest(0.08, …)`` gives ``rate`` and 0.08.
+    """
+    found = _COMPARED.findall(condition)
+    return (found[-1][0], float(found[-1][1])) if found else None
+
+
+def measure_history(url: str, change: Transition, measure: str) -> list[tuple[str, float]]:
+    """The measure in the last windows of an alert's group, oldest first. Raises StoreError."""
+    rows = _ask(
+        url,
+        "SELECT formatDateTime(window_start, '%d/%m %H:%i'), measures[{measure:String}] "  # noqa: S608
+        "FROM trucban.aggregates WHERE rule = {rule:String} AND `group` = {group:Map(String, String)} "
+        "AND measures[{measure:String}] IS NOT NULL ORDER BY window_start DESC, version DESC "
+        f"LIMIT 1 BY window_start LIMIT {WINDOWS}",
+        {"measure": measure, "rule": change.rule, "group": change.group},
+    )
+    return [(str(at), float(value)) for at, value in reversed(rows)]
+
+
+def events_of(url: str, ids: list[str]) -> list[Event]:
+    """The events with these ids, by time. Raises StoreError."""
+    rows = _ask(
+        url,
+        "SELECT formatDateTime(time, '%d/%m %H:%i:%S'), type, school, id FROM trucban.events "
+        "WHERE id IN {ids:Array(String)} ORDER BY time, id LIMIT 50",
+        {"ids": ids},
+    )
+    return [Event(*map(str, row)) for row in rows]
+
+
+def rejected_groups(url: str) -> list[RejectedGroup]:
+    """Rejected events by source, reason and field, most first. Raises StoreError."""
+    rows = _ask(
+        url,
+        "SELECT source, reason, field, count() AS n, formatDateTime(max(arrived), '%d/%m %H:%i:%S'), "
+        "argMax(message, arrived) FROM trucban.rejected GROUP BY source, reason, field "
+        "ORDER BY n DESC, source, reason, field LIMIT 200",
+        {},
+    )
+    return [RejectedGroup(str(a), str(b), str(c), int(n), str(d), str(e)) for a, b, c, n, d, e in rows]
+
+
+def hides(measures: dict[str, float | None]) -> bool:
+    """Whether measures hold a count of 1 to 4, which could be pupils: then none of them is shown."""
+    return any(
+        value is not None and value == int(value) and 0 < value < HIDDEN_BELOW for value in measures.values()
+    )
+
+
+def _ask(url: str, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    client = ClickHouse(url, timeout=5)
+    try:
+        return client.query(sql, parameters)
+    finally:
+        client.close()

@@ -1,0 +1,197 @@
+"""The roll call of one school day: what is due, what came, and a school's honest state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.civil import OFFSET_MS, day_start
+from schemas.reference import Reference, Unit
+
+MINUTE_MS: Final = 60_000
+NOON: Final = 12 * 60
+OPENS_BEFORE: Final = 60
+"""Minutes before its deadline from which on a roll call counts as open."""
+HIDDEN_BELOW: Final = 5
+"""Numbers of pupils below this are not shown."""
+
+Pair = tuple[str, str]
+"""A class's code and a session."""
+
+
+def deadline_minute(level: str, session: str) -> int:
+    """Minute of the civil day by which a roll is closed: 08:15, preschools 08:45; afternoons 14:15."""
+    if session == "afternoon":
+        return 14 * 60 + 15
+    return 8 * 60 + 45 if level == "preschool" else 8 * 60 + 15
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPlan:
+    """One class as it is on a day."""
+
+    code: str
+    grade: str
+    sessions: tuple[str, ...]
+    enrolled: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchoolPlan:
+    """One school as it is on a day, and the rolls it owes."""
+
+    code: str
+    name: str
+    commune: str
+    level: str
+    vendor: str
+    open: bool
+    """Whether the day is a school day for it."""
+    classes: tuple[ClassPlan, ...]
+    morning: frozenset[Pair]
+    afternoon: frozenset[Pair]
+
+    def due(self, minute: int) -> frozenset[Pair]:
+        """Rolls of the half-day that ``minute`` of the civil day belongs to."""
+        return self.afternoon if self.afternoon and minute >= NOON else self.morning
+
+    def deadline(self, minute: int) -> int:
+        """Deadline, as a minute of the day, of what is `due`."""
+        late = bool(self.afternoon) and minute >= NOON
+        return deadline_minute(self.level, "afternoon" if late else "morning")
+
+
+@dataclass(frozen=True, slots=True)
+class DayPlan:
+    """All schools of one day; communes in order of name."""
+
+    day: int
+    schools: dict[str, SchoolPlan]
+    communes: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """Code, name, and its schools' codes."""
+
+
+@dataclass(slots=True)
+class Closing:
+    """A closed roll."""
+
+    at: int
+    enrolled: int
+    absent: int
+
+
+@dataclass(slots=True)
+class SchoolRoll:
+    """What came of one school on one day."""
+
+    closed: dict[Pair, Closing] = field(default_factory=dict)
+    marks: dict[Pair, int] = field(default_factory=dict)
+    """Marks received; a repeated mark counts again."""
+
+
+def plan_day(reference: Reference, day: int) -> DayPlan:
+    """What the reference data says about a day."""
+    valid = {unit.code: unit for unit in reference.units if unit.holds(day)}
+    classes: dict[str, list[ClassPlan]] = {}
+    for entry in reference.classes:
+        if entry.holds(day):
+            plan = ClassPlan(entry.code, entry.grade, entry.sessions or ("morning",), entry.enrolled)
+            classes.setdefault(entry.school, []).append(plan)
+    schools = {
+        unit.code: _school(unit, valid, reference, day, classes.get(unit.code, []))
+        for unit in valid.values()
+        if unit.kind == "school"
+    }
+    groups: dict[str, list[str]] = {}
+    for plan_ in schools.values():
+        groups.setdefault(plan_.commune, []).append(plan_.code)
+    named = [
+        (code, valid[code].name if code in valid else "", tuple(sorted(codes, key=lambda c: schools[c].name)))
+        for code, codes in groups.items()
+    ]
+    return DayPlan(day, schools, tuple(sorted(named, key=lambda entry: (entry[1], entry[0]))))
+
+
+def _school(
+    unit: Unit, valid: dict[str, Unit], reference: Reference, day: int, classes: list[ClassPlan]
+) -> SchoolPlan:
+    above = _above(unit, valid)
+    commune = next((one.code for one in above if one.kind == "commune"), unit.parent)
+    ordered = tuple(sorted(classes, key=lambda entry: entry.code))
+    pairs = {(entry.code, session) for entry in ordered for session in entry.sessions}
+    afternoon = frozenset(pair for pair in pairs if pair[1] == "afternoon")
+    return SchoolPlan(
+        code=unit.code,
+        name=unit.name,
+        commune=commune,
+        level=unit.level,
+        vendor=unit.vendor,
+        open=reference.is_school_day(day, unit.level or None, [unit.code, *(one.code for one in above)]),
+        classes=ordered,
+        morning=frozenset(pairs) - afternoon,
+        afternoon=afternoon,
+    )
+
+
+def _above(unit: Unit, valid: dict[str, Unit]) -> list[Unit]:
+    found: list[Unit] = []
+    parent = valid.get(unit.parent)
+    while parent is not None and parent not in found:
+        found.append(parent)
+        parent = valid.get(parent.parent)
+    return found
+
+
+def minute_of(ms: int) -> int:
+    """Minute of the civil day (0–1439)."""
+    return (ms + OFFSET_MS) // MINUTE_MS % 1440
+
+
+def state_of(
+    plan: SchoolPlan,
+    roll: SchoolRoll | None,
+    now: int,
+    *,
+    judged: bool,
+    silent: bool,
+    seen: bool,
+) -> str:
+    """A school's state at ``now`` (ms): one of `console.words.STATES`.
+
+    Nothing is calm by default: ``judged`` False hides every other state, a school that was never seen
+    is `never` once its roll is open, and `closed` needs every roll that is due.
+    """
+    minute = minute_of(now)
+    due = plan.due(minute)
+    if not plan.open or not due:
+        return "no_session"
+    if not judged:
+        return "unjudged"
+    if silent:
+        return "silent"
+    closed = closed_of(roll, due)
+    if closed == len(due):
+        return "closed"
+    deadline = plan.deadline(minute)
+    opened = minute >= deadline - OPENS_BEFORE
+    if opened and not seen:
+        return "never"
+    if minute >= deadline:
+        return "late"
+    return "filling" if opened or closed or (roll is not None and roll.marks) else "not_due"
+
+
+def closed_of(roll: SchoolRoll | None, due: Collection[Pair]) -> int:
+    """How many of the rolls that are due are closed."""
+    return 0 if roll is None else sum(pair in roll.closed for pair in due)
+
+
+def deadline_ms(day: int, minute: int) -> int:
+    """Instant of a minute of a civil day, ms."""
+    return day_start(day) + minute * MINUTE_MS
+
+
+def shown(pupils: int) -> int | None:
+    """A number of pupils as it may be shown; None: hidden, because it is below `HIDDEN_BELOW`."""
+    return None if pupils < HIDDEN_BELOW else pupils

@@ -1,0 +1,169 @@
+"""Every word of the pages, in Vietnamese and English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Lang = Literal["vi", "en"]
+
+STATES: Final = (
+    "late", "silent", "unjudged", "never", "filling", "closed", "not_due", "no_session",
+)  # fmt: skip
+"""States of a school, those that need somebody first."""
+
+WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "title": ("Trực ban", "Duty watch"),
+    "drill": ("DIỄN TẬP", "DRILL"),
+    "drill_note": ("DIỄN TẬP · dữ liệu mô phỏng", "DIỄN TẬP (drill) · simulated data"),
+    "late": ("Trễ", "Late"),
+    "silent": ("Mất kết nối", "Silent"),
+    "unjudged": ("Chưa đánh giá", "Not judged"),
+    "never": ("Chưa kết nối", "Never connected"),
+    "filling": ("Đang điểm danh", "Filling"),
+    "closed": ("Đã chốt", "Closed"),
+    "not_due": ("Chưa đến giờ", "Not yet due"),
+    "no_session": ("Không có buổi học", "No session today"),
+    "since": ("từ", "since"),
+    "alerts": ("Cảnh báo", "Alerts"),
+    "no_alerts": ("Không có cảnh báo nào", "No alert is firing"),
+    "pupil_alerts": ("cảnh báo về học sinh (chỉ đếm)", "alerts about pupils (counted only)"),
+    "more_alerts": ("cảnh báo nữa", "more alerts"),
+    "classes_closed": ("lớp đã chốt", "classes closed"),
+    "rolls": ("Điểm danh", "Roll call"),
+    "per_second": ("sự kiện/giây", "events/s"),
+    "updated": ("cập nhật", "updated"),
+    "seconds_ago": ("giây trước", "s ago"),
+    "lost_stream": (
+        "MẤT LIÊN LẠC VỚI MÁY CHỦ · số liệu đã cũ",
+        "NO CONTACT WITH THE SERVER · what you see is old",
+    ),
+    "engine_silent": ("ĐỘNG CƠ ĐÃ DỪNG · số liệu đã cũ", "THE ENGINE HAS STOPPED · what you see is old"),
+    "broker_away": (
+        "KHÔNG ĐỌC ĐƯỢC LUỒNG SỰ KIỆN · số liệu đã cũ",
+        "THE LOG DOES NOT ANSWER · what you see is old",
+    ),
+    "catching_up": ("Đang đọc lại nhật ký…", "Reading the log again…"),
+    "unjudged_banner": ("CHƯA ĐÁNH GIÁ", "NOT JUDGED"),
+    "unjudged_schools": ("trường chưa được đánh giá", "schools are not judged"),
+    "no_reference": ("Chưa có danh mục trường, lớp", "No reference data yet: no school is known"),
+    "schools": ("trường", "schools"),
+    "school": ("Trường", "School"),
+    "class": ("Lớp", "Class"),
+    "session": ("Buổi", "Session"),
+    "morning": ("Sáng", "Morning"),
+    "afternoon": ("Chiều", "Afternoon"),
+    "full_day": ("Cả ngày", "Full day"),
+    "state": ("Tình trạng", "State"),
+    "enrolled": ("Sĩ số", "Enrolled"),
+    "absent": ("Vắng", "Absent"),
+    "marks": ("Lượt điểm danh", "Marks received"),
+    "closed_at": ("Chốt lúc", "Closed at"),
+    "deadline": ("Hạn chốt", "Deadline"),
+    "last_seen": ("Tín hiệu cuối", "Last signal"),
+    "vendor": ("Phần mềm", "Vendor"),
+    "commune": ("Xã, phường", "Commune"),
+    "wall": ("Màn hình chính", "Wall"),
+    "phone": ("Điện thoại", "Phone"),
+    "engine": ("Động cơ", "Engine"),
+    "rejected": ("Sự kiện bị từ chối", "Rejected events"),
+    "timeline": ("Diễn biến", "Timeline"),
+    "why": ("Vì sao", "Why"),
+    "chart": ("Số đo so với ngưỡng", "The measure against its limit"),
+    "events": ("Các sự kiện làm căn cứ", "Events it stands on"),
+    "measure": ("Số đo", "Measure"),
+    "limit": ("Ngưỡng", "Limit"),
+    "value": ("Giá trị", "Value"),
+    "time": ("Lúc", "Time"),
+    "type": ("Loại", "Type"),
+    "reason": ("Lý do", "Reason"),
+    "rule": ("Quy tắc", "Rule"),
+    "severity": ("Mức", "Severity"),
+    "source": ("Nguồn", "Source"),
+    "count": ("Số lượng", "Count"),
+    "field": ("Trường dữ liệu", "Field"),
+    "example": ("Ví dụ", "Example"),
+    "newest": ("Gần nhất", "Newest"),
+    "unknown_school_help": (
+        (
+            "unknown_school: mã trường không có trong danh mục. Thêm mã vào tệp đơn vị rồi gửi lại bằng "
+            "trucban send."
+        ),
+        (
+            "unknown_school: the code is not in the reference data. Add it to the units file, then send the "
+            "events again with trucban send."
+        ),
+    ),
+    "history_away": (
+        "ClickHouse không trả lời: phần lịch sử này tạm thời không có.",
+        "ClickHouse does not answer: this part, which is history, is not there for now.",
+    ),
+    "no_history": ("Chưa có lịch sử cho số đo này.", "No history of this measure yet."),
+    "no_limit": (
+        "Quy tắc này không so một số đo với ngưỡng.",
+        "This rule does not compare a measure with a limit.",
+    ),
+    "hidden": ("<5", "<5"),
+    "hidden_note": ("Số liệu dưới 5 học sinh được ẩn.", "Numbers below 5 pupils are hidden."),
+    "pupil_page": (
+        "Cảnh báo về một học sinh không hiển thị ở đây.",
+        "An alert about one pupil is not shown here.",
+    ),
+    "not_found": ("Không tìm thấy", "Not found"),
+    "partition": ("Phân vùng", "Partition"),
+    "watermark": ("Đã đánh giá đến", "Judged up to"),
+    "behind": ("Chậm so với đồng hồ", "Behind the clock"),
+    "process": ("Tiến trình", "Process"),
+    "agent": ("Tác tử", "Agent"),
+    "position": ("Vị trí", "Position"),
+    "backlog": ("Còn chờ", "Backlog"),
+    "records": ("Bản ghi", "Records"),
+    "snapshots": ("Ảnh chụp", "Snapshots"),
+    "no_answer": ("không trả lời", "no answer"),
+    "no_rows": ("Không có", "None"),
+    "day": ("Ngày", "Day"),
+    "now": ("bây giờ", "now"),
+}
+
+REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "threshold": ("số đo vượt ngưỡng", "the measure passed its limit"),
+    "met": ("điều kiện đã đúng", "the condition is met"),
+    "silent": ("không còn tín hiệu", "no signal any more"),
+    "event_seen": ("đã có tín hiệu trở lại", "a signal came again"),
+    "recovered": ("đã trở lại bình thường", "back to normal"),
+    "corrected": ("dữ liệu được sửa", "the data was corrected"),
+    "missing": ("thiếu khi đến hạn", "missing at its deadline"),
+}
+
+ALERT_STATES: Final[Mapping[str, tuple[str, str]]] = {
+    "pending": ("chờ xác nhận", "pending"),
+    "firing": ("đang báo", "firing"),
+    "recovering": ("đang hồi phục", "recovering"),
+    "inactive": ("không báo", "inactive"),
+    "resolved": ("đã hết", "resolved"),
+    "retracted": ("rút lại", "retracted"),
+    "retired": ("quy tắc đã thôi", "retired"),
+    "unknown": ("không đánh giá được", "unknown"),
+}
+
+
+def lang_of(text: str | None) -> Lang:
+    """The language asked for; Vietnamese unless English is."""
+    return "en" if text == "en" else "vi"
+
+
+def word(key: str, lang: Lang) -> str:
+    """A word of the pages. KeyError for one that does not exist: a fault of the program."""
+    return WORDS[key][lang == "en"]
+
+
+def reason_text(code: str, lang: Lang) -> str:
+    """A transition's reason in words; a code without words as it is."""
+    found = REASONS.get(code)
+    return found[lang == "en"] if found else code.replace("_", " ")
+
+
+def state_text(code: str, lang: Lang) -> str:
+    """An alert's state in words."""
+    found = ALERT_STATES.get(code)
+    return found[lang == "en"] if found else code

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from prometheus_client import CollectorRegistry
+
+from console.history import compared, hides
+from console.roll import shown
+from console.server import CSP, Console, ConsoleSettings
+from console.view import short_name, wall_of
+from rules.engine.configured import encode_config
+from schemas.errors import StoreAway
+from schemas.topics import CONTROL, KIND
+from schemas.wire import Config, Headers, Pulse
+from tests.support.morning_wall import StillFeed, at, change, district, morning
+
+
+def states(state: Any) -> dict[str, str]:
+    return {t.code: t.state for c in wall_of(state, 5).communes for t in c.schools}
+
+
+def test_states_are_honest() -> None:
+    found = states(morning())
+    assert found["S0001"] == "closed"
+    assert found["S0010"] == "late"
+    assert found["S0007"] == "silent"
+    assert found["S0005"] == "never"
+    assert set(states(morning(minute=6 * 60)).values()) >= {"not_due", "closed"}
+    assert states(morning(minute=8 * 60))["S0010"] == "filling"
+
+
+def test_a_partition_that_lags_hides_every_calm_state() -> None:
+    state = morning()
+    state.pulse(Pulse(at(8 * 60 + 30), "demo", 10_000))
+    assert set(states(state).values()) == {"unjudged"}
+    assert {t.since for c in wall_of(state, 5).communes for t in c.schools} == {"08:20"}
+
+
+def test_no_session_on_a_sunday() -> None:
+    state = morning()
+    state.pulse(Pulse(at(8 * 60) + 6 * 86_400_000, "demo", 10_000))
+    assert set(states(state).values()) == {"no_session"}
+
+
+def test_alerts_gravest_and_newest_first_and_pupils_only_counted() -> None:
+    wall = wall_of(morning(), 5)
+    assert [alert.id for alert in wall.alerts] == ["spike", "silent-11", "silent-7"]
+    assert wall.pupil_alerts == 1
+    state = morning()
+    state.transition(change("spike", "P1", "absence-spike", {}, 505, "resolved", ordinal=2))
+    assert [alert.id for alert in wall_of(state, 5).alerts] == ["silent-11", "silent-7"]
+
+
+def test_small_numbers_are_hidden() -> None:
+    assert [shown(n) for n in (0, 4, 5)] == [None, None, 5]
+    assert hides({"absent": 3.0})
+    assert not hides({"absent": 5.0, "rate": 0.2})
+
+
+def test_names_and_conditions() -> None:
+    assert short_name("Trường Tiểu học Kim Đồng") == "TH Kim Đồng"
+    assert compared("marked >= 15 and rate > greatest(0.08, usual.mean)") == ("rate", 0.08)
+    assert compared("silent") is None
+
+
+def away() -> str:
+    raise StoreAway("away")
+
+
+async def serve(feed: StillFeed) -> AsyncIterator[str]:
+    console = Console(ConsoleSettings("none", away, dict), feed, CollectorRegistry())  # type: ignore[arg-type]
+    runner = web.AppRunner(console.application(), shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async for address in serve(StillFeed(morning())):
+        yield address
+
+
+async def test_every_page_says_drill_and_stands_without_clickhouse(url: str) -> None:
+    async with ClientSession() as session:
+        for path, status in (("/", 200), ("/?lang=en", 200), ("/phone", 200), ("/school/S0013", 200),
+                             ("/alert/spike", 200), ("/alert/pupil", 403), ("/alert/none", 404),
+                             ("/school/none", 404), ("/engine", 200), ("/rejected", 200)):  # fmt: skip
+            async with session.get(url + path) as answer:
+                text = await answer.text()
+                assert answer.status == status, path
+                assert "DIỄN TẬP" in text
+                assert "HS-SECRET" not in text
+                assert answer.headers["Content-Security-Policy"] == CSP
+                assert "http://" not in text.replace("http://www.w3.org", "")
+        async with session.get(url + "/rejected") as answer:
+            assert "ClickHouse không trả lời: phần lịch sử này tạm thời không có." in await answer.text()
+        async with session.get(url + "/healthz") as answer:
+            assert answer.status == 200
+
+
+async def test_the_stream_begins_with_the_whole_wall(url: str) -> None:
+    async with ClientSession() as session, session.get(url + "/events") as answer:
+        read = b""
+        async for line in answer.content:
+            read += line
+            if b"event: tick" in read:
+                break
+    assert b"retry: 1000" in read
+    assert b'"S0010":["late"' in read
+
+
+async def test_first_byte_with_2800_schools_is_fast() -> None:
+    async for url in serve(StillFeed(morning(2800))):
+        async with ClientSession() as session:
+            async with session.get(url):
+                pass
+            began = time.perf_counter()
+            async with session.get(url):
+                took = time.perf_counter() - began
+            assert took < 0.1
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here (apt-get install chromium)")
+@pytest.mark.parametrize(
+    ("width", "height", "path"), [(1920, 1080, "/"), (3840, 2160, "/"), (360, 740, "/phone")]
+)
+async def test_in_a_browser(url: str, width: int, height: int, path: str, tmp_path: Path) -> None:
+    from axe_playwright_python.async_playwright import Axe
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as play:
+        browser = await play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
+        await page.goto(url + path, wait_until="domcontentloaded")
+        await page.wait_for_timeout(1500)
+        await page.screenshot(path=tmp_path / "wall.png")
+        size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        wide, high = await page.evaluate(size)
+        assert wide <= width
+        assert path != "/" or high <= height
+        result = await Axe().run(page)
+        assert [
+            v["id"] + str([n["html"][:90] for n in v["nodes"][:2]]) for v in result.response["violations"]
+        ] == []
+        await browser.close()
+
+
+def test_what_count_accepts_is_what_the_feed_reads() -> None:
+    from console.feed import Feed
+    from rules.engine.count import CountCore
+    from schemas.topics import ACCEPTED, ARRIVED
+    from schemas.wire import CoreOptions, LogBatch
+
+    body = {"school": "S0001", "class": "0A", "date": "2026-09-07", "session": "morning", "enrolled": 35,
+            "absent_excused": 1, "absent_unexcused": 2}  # fmt: skip
+    event = {"specversion": "1.0", "id": "1", "source": "x", "type": "attendance.class_closed",
+             "time": "2026-09-07T08:00:00+07:00", "data": body}  # fmt: skip
+    core = CountCore(0, CoreOptions(1, 1))
+    control = encode_config(Config(reference=district(2, 1).to_json(), rules=[]))
+    arrived = [(ARRIVED, str(at(480)).encode())]
+    heads: list[Headers] = [[(KIND, CONTROL)], arrived]
+    core.apply(
+        LogBatch(0, [0, 1], [None, b"S0001"], [control, json.dumps(event).encode()], heads, [at(480)] * 2)
+    )
+    values = [record.value or b"" for record in core.flush() if record.topic == ACCEPTED]
+    feed = Feed("127.0.0.1:1")
+    for value in values:
+        feed._accepted(value)
+    assert list(feed.state.rolls) == ["2026-09-07"]
+    assert feed.state.rolls["2026-09-07"]["S0001"].closed[("0A", "morning")].absent == 3
