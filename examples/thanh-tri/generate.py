@@ -45,7 +45,18 @@ VENDORS = ("hocba",) * 8 + ("lopso",) * 5 + ("anlanh",) * 4 + ("sotay",) * 3
 CHANGE = "2025-07-01"
 MOVED, FROM, TO, MOVES = "TT-TH-07", "00664", "00640", ("2026-10-31", "2026-11-01")
 CLOSED, CLOSES = ("TT-TH-02", "5E"), "2026-10-31"
-COLUMNS = "code name kind parent level ownership vendor kitchen valid_from valid_to".split()
+COLUMNS = [
+    "code",
+    "name",
+    "kind",
+    "parent",
+    "level",
+    "ownership",
+    "vendor",
+    "kitchen",
+    "valid_from",
+    "valid_to",
+]
 
 
 def main() -> None:
@@ -80,7 +91,9 @@ def main() -> None:
                 grade = grades[at % len(grades)]
                 classes.append([group, code, grade, session, chance.randint(*pupils), CHANGE, end])
     _write("units.csv", COLUMNS, units)
-    _write("classes.csv", "code school grade sessions enrolled valid_from valid_to".split(), classes)
+    _write(
+        "classes.csv", ["code", "school", "grade", "sessions", "enrolled", "valid_from", "valid_to"], classes
+    )
 
 
 def _write(name: str, columns: list[str], rows: list[list[object]]) -> None:
