@@ -161,7 +161,7 @@ class _School:
                     yield self._event(0, at, "gate.passed", f"g{direction}-{entry.code}-{number}", data)
 
     def closings(self) -> Iterator[Planned]:
-        """Each class closes each session's roll; in late schools every third class of the morning too late."""
+        """Each class closes each session's roll; in late schools a third of the morning's too late."""
         for index, entry in enumerate(self.classes):
             for session in entry.sessions:
                 chance = Random(f"{self.seed}/{entry.code}/{session}/close")

@@ -45,18 +45,10 @@ VENDORS = ("hocba",) * 8 + ("lopso",) * 5 + ("anlanh",) * 4 + ("sotay",) * 3
 CHANGE = "2025-07-01"
 MOVED, FROM, TO, MOVES = "TT-TH-07", "00664", "00640", ("2026-10-31", "2026-11-01")
 CLOSED, CLOSES = ("TT-TH-02", "5E"), "2026-10-31"
-COLUMNS = [
-    "code",
-    "name",
-    "kind",
-    "parent",
-    "level",
-    "ownership",
-    "vendor",
-    "kitchen",
-    "valid_from",
-    "valid_to",
-]
+COLUMNS = (
+    "code", "name", "kind", "parent", "level", "ownership", "vendor", "kitchen", "valid_from", "valid_to",
+)  # fmt: skip
+GROUPS = ("code", "school", "grade", "sessions", "enrolled", "valid_from", "valid_to")
 
 
 def main() -> None:
@@ -96,7 +88,7 @@ def main() -> None:
     )
 
 
-def _write(name: str, columns: list[str], rows: list[list[object]]) -> None:
+def _write(name: str, columns: tuple[str, ...], rows: list[list[object]]) -> None:
     with (HERE / name).open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
 
