@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -88,7 +89,7 @@ def main() -> None:
     )
 
 
-def _write(name: str, columns: tuple[str, ...], rows: list[list[object]]) -> None:
+def _write(name: str, columns: Sequence[str], rows: list[list[object]]) -> None:
     with (HERE / name).open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
 
