@@ -9,7 +9,7 @@ def markdown(result: Result) -> str:
     """The page for ``benchmarks/results``."""
     machine = result.machine
     rows = [_row("plain Faust, one count in a table", run) for run in result.plain]
-    rows += [_row("`trucban worker`, the catalogue's rules", run) for run in result.worker]
+    rows += [_row(f"`trucban worker`, {len(result.rules)} rules", run) for run in result.worker]
     table = "\n".join(rows)
     libraries = ", ".join(f"{name} {number}" for name, number in machine["libraries"].items())
     return f"""# One worker against plain Faust, {result.date}
@@ -25,7 +25,7 @@ Both read the same {result.loaded:,} events of {result.event_bytes:.0f} bytes on
 of each thousand 10 heartbeats, 10 corrections and 1 report of a school's day; 1,000 schools) from the same
 topic with {result.partitions} partitions of one {result.broker} on this machine. The events were loaded before;
 start-up is in no number. The worker is the whole `trucban worker` process (agents count, judge and
-correlate) with every rule of the catalogue, from taking its partitions up to the moment a reader of
+correlate) with the rules {", ".join(result.rules)}, from taking its partitions up to the moment a reader of
 `alerting.aggregates` held the exact final numbers of every school, which it checks. Plain Faust is one agent
 that adds one to `counts[school]` of a table in memory, measured in steady state on fewer events (see
 `benchmarks/plain.py`).

@@ -9,7 +9,7 @@ from typing import Final, Literal, Self
 import pydantic
 
 from schemas.civil import EPOCH_ORDINAL
-from schemas.units import Level
+from schemas.units import Level, SessionName
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final[tuple[Weekday, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -60,6 +60,19 @@ class DayOff(Period):
         return not self.units or any(unit in units for unit in self.units)
 
 
+class Deadline(_Part):
+    """By when a class of a level closes the roll of a session, civil time ``HH:MM``."""
+
+    level: Level
+    session: SessionName
+    by: str = pydantic.Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
+
+    @property
+    def minutes(self) -> int:
+        """Minutes since civil midnight."""
+        return int(self.by[:2]) * 60 + int(self.by[3:])
+
+
 class Calendar(_Part):
     """Which days are school days. Without terms every day is in term."""
 
@@ -69,6 +82,12 @@ class Calendar(_Part):
     weekdays_by_level: dict[Level, tuple[Weekday, ...]] = {}
     holidays: tuple[DayOff, ...] = ()
     closures: tuple[DayOff, ...] = ()
+    deadlines: tuple[Deadline, ...] = ()
+
+    def deadline(self, level: str, session: str) -> int | None:
+        """Minutes since midnight by which a roll is closed; the last entry holds, None: no deadline."""
+        found = [part.minutes for part in self.deadlines if (part.level, part.session) == (level, session)]
+        return found[-1] if found else None
 
     def is_school_day(self, day: int, level: str | None = None, units: Collection[str] = ()) -> bool:
         """Whether ``day`` is a school day for schools of ``level``.

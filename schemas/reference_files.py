@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pydantic
 
-from schemas.calendar import Calendar, DayOff, Name, Period
+from schemas.calendar import Calendar, DayOff, Deadline, Name, Period
 from schemas.civil import DATE_EXPECTED, parse_day
 from schemas.errors import DocumentError, Fault
 from schemas.fields import CONTROL
@@ -105,6 +105,7 @@ _UNIT_OPTIONAL: Final[Mapping[str, Reader]] = {
     "level": _choice(LEVELS),
     "ownership": _choice(OWNERSHIPS),
     "vendor": _text(0, 64),
+    "kitchen": _text(0, 64),
     **_PERIOD,
 }
 _CLASS_REQUIRED: Final[Mapping[str, Reader]] = {
@@ -240,7 +241,7 @@ def _place(table: Table, rows: list[dict[str, Cell]], faults: Iterable[RowFault]
 
 # --- calendar -----------------------------------------------------------------------------------
 
-_MODELS: Final = (Calendar, DayOff, Period, Name)
+_MODELS: Final = (Calendar, DayOff, Period, Name, Deadline)
 _KEYS: Final = (
     "date",
     *(info.alias or name for model in _MODELS for name, info in model.model_fields.items()),
@@ -252,6 +253,7 @@ _EXPECTED: Final = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "missing": "a value for it",
+    "string_pattern_mismatch": "a time of day such as 08:15",
 }
 
 

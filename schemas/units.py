@@ -64,6 +64,7 @@ class Unit(Dated):
     level: Level = ""
     ownership: Ownership = ""
     vendor: Line = ""
+    kitchen: Line = ""
 
 
 class SchoolClass(Dated):
@@ -97,7 +98,7 @@ def unit_faults(units: Sequence[Unit]) -> Iterator[RowFault]:
             message = f'"{unit.code}" is also the code of a {first.kind}'
             yield RowFault(index, "kind", message, "one kind for each code")
         if unit.kind != "school":
-            for column in ("level", "ownership", "vendor"):
+            for column in ("level", "ownership", "vendor", "kitchen"):
                 if getattr(unit, column):
                     yield RowFault(index, column, f"a {unit.kind} has no {column}", "an empty cell")
         if unit.parent:

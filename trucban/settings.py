@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from feeds.clock import ClockSpec, parse_clock
+from feeds.scenarios import cause_of
 from schemas.errors import SettingsError
 from schemas.nearest import did_you_mean
 
@@ -71,9 +72,15 @@ class Settings(BaseSettings):
     )
     feed: Literal["day", "none"] = Field(
         "none",
-        description="What `trucban up` feeds by itself: none. (The simulated school day, `day`, "
-        "is not built yet, and asking for it is an error.)",
+        description="What `trucban up` feeds by itself: `none`, or `day`, the simulated school day of the "
+        "reference data.",
     )
+    scenario: str = Field(
+        "ordinary",
+        description="What happens on the simulated day: ordinary, flu, silent-vendor, late-rolls "
+        "or sync-trouble.",
+    )
+    seed: int = Field(1, ge=0, description="Seed of the simulated day: the same seed, the same events.")
     clock: str = Field(
         "wall",
         description="Business clock: `wall` (real time), `HH:MM@RATE` (a demo that begins at this civil "
@@ -126,6 +133,15 @@ class Settings(BaseSettings):
     def _database_url(cls, value: str) -> str:
         if value and not value.startswith(("postgresql://", "postgresql+psycopg://")):
             raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        return value
+
+    @field_validator("scenario")
+    @classmethod
+    def _scenario(cls, value: str) -> str:
+        try:
+            cause_of(value)
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
         return value
 
     @field_validator("clock")

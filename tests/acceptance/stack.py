@@ -140,6 +140,7 @@ class Stack:
             "--broker-port": self._first_port,
             "--clickhouse-port": self._first_port + 1,
             "--metrics-port": self._first_port + 2,
+            "--console-port": self._first_port + 13 + self.workers,
         }
         if self.broker:
             options["--broker"] = self.broker

@@ -13,7 +13,7 @@ from schemas.table import read_table
 from tests.support.places import CALENDAR, CLASSES, UNITS
 
 HEAD = "code,name,kind,parent,level,ownership,vendor,valid_from,valid_to\n"
-COLUMNS = "code, name, kind, parent, level, ownership, vendor, valid_from, valid_to"
+COLUMNS = "code, name, kind, parent, level, ownership, vendor, kitchen, valid_from, valid_to"
 ONE = "; expected one valid entry for each code and day"
 
 UNIT_FAULTS = [
@@ -32,6 +32,7 @@ UNIT_FAULTS = [
     (HEAD + "A,a,school,,,,,,\nA,a,school,,,,,2025-01-01,\n", f'units.csv:3:16: "A" has another entry that is valid on 2025-01-01{ONE}'),
     (HEAD + "A,a,school,,,,,,\nA,a,school,,,,,,\n", f'units.csv:3:16: "A" has another entry that is valid in the distant past{ONE}'),
     (HEAD + "A,a,city,,,,,,2024-12-31\nA,a,school,,,,,2025-01-01,\n", 'units.csv:3:5: "A" is also the code of a city; expected one kind for each code'),
+    ("code,name,kind,kitchen\nA,a,city,B1\n", "units.csv:2:10: a city has no kitchen; expected an empty cell"),
     (HEAD + "A,a,city,,,,v1,,\n", "units.csv:2:13: a city has no vendor; expected an empty cell"),
     (HEAD + "HN01,a,city,,,,,,\nB,b,school,HN1,,,,,\n", "units.csv:3:12: there is no unit \"HN1\"; expected the code of a unit; did you mean 'HN01'?"),
     (HEAD + "A,a,school,,,,,,\nB,b,city,A,,,,,\n", 'units.csv:3:10: a city cannot be under "A", a school; expected a unit of a higher kind (city, district, commune, school)'),
@@ -49,6 +50,7 @@ CLASS_FAULTS = [
 ]  # fmt: skip
 
 CALENDAR_FAULTS = [
+    ('deadlines: [{level: primary, session: morning, by: "8:15"}]\n', "calendar.yaml:1:48: '8:15' is not valid here; expected a time of day such as 08:15"),
     ("term: []\n", "calendar.yaml:1:1: unknown key \"term\"; expected a key of the calendar; did you mean 'terms'?"),
     ("terms: []\nterms: []\n", 'calendar.yaml:2:1: the key "terms" occurs twice; expected each key once'),
     ("? [a]\n: 1\n", "calendar.yaml:1:3: a key is not plain text; expected a word"),

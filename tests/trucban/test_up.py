@@ -79,7 +79,7 @@ def test_the_addresses_are_written_for_the_other_commands(tmp_path: Path) -> Non
 def test_the_simulated_day_is_not_built_yet(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         run(settings(tmp_path, feed="day"), argparse.Namespace())
-    assert str(caught.value) == ("the simulated school day (--feed day) is not built yet; use --feed none")
+    assert str(caught.value) == ("--feed day needs --reference, and a clock that runs by itself (not data)")
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

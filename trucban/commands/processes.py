@@ -32,7 +32,7 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
     """Run the agents until SIGTERM."""
     # Batches are small for Polars: its threads cost more than they give. More cores: more workers.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    meter = _begin(settings, args.name or "worker")
+    meter = begin(settings, args.name or "worker")
     from rules.engine.correlate import CorrelateCore
     from rules.engine.count import CountCore
     from rules.engine.judge import JudgeCore
@@ -63,7 +63,7 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
 
 def notifier(settings: Settings, args: argparse.Namespace) -> int:
     """Decide and deliver until SIGTERM."""
-    _begin(settings, args.name or "notifier")
+    begin(settings, args.name or "notifier")
     from notify.notifier import run_notifier
     from notify.settings import NotifierSettings
 
@@ -75,6 +75,7 @@ def notifier(settings: Settings, args: argparse.Namespace) -> int:
                 broker=broker_address(settings),
                 database=database_url(settings, PATIENCE),
                 oncall=settings.oncall,
+                public_url=settings.public_url or f"http://{settings.host}:{settings.console_port}",
             )
         )
     )
@@ -84,7 +85,7 @@ def notifier(settings: Settings, args: argparse.Namespace) -> int:
 def console(settings: Settings, args: argparse.Namespace) -> int:
     """Serve the wall until SIGTERM."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    meter = _begin(settings, args.name or "console")
+    meter = begin(settings, args.name or "console")
     from console.server import ConsoleSettings, run_console
 
     def report(records: int, streams: int) -> None:
@@ -111,7 +112,7 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
 
 def pulse(settings: Settings, args: argparse.Namespace) -> int:
     """Tell rules, reference data and time until SIGTERM."""
-    meter = _begin(settings, args.name or "pulse")
+    meter = begin(settings, args.name or "pulse")
     from rules.load import CATALOGUE
     from trucban.pulse import PulseSettings, run_pulse
 
@@ -136,7 +137,7 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
 
 def archiver(settings: Settings, args: argparse.Namespace) -> int:
     """Write the log into ClickHouse until SIGTERM."""
-    _begin(settings, args.name or "archiver")
+    begin(settings, args.name or "archiver")
     from streams.archiver import run_archiver
 
     run_archiver(broker_address(settings), clickhouse_url(settings, PATIENCE))
@@ -145,7 +146,7 @@ def archiver(settings: Settings, args: argparse.Namespace) -> int:
 
 def broker(settings: Settings, args: argparse.Namespace) -> int:
     """Run the embedded broker until SIGTERM."""
-    _begin(settings, args.name or "broker")
+    begin(settings, args.name or "broker")
     from streams.broker.process import run_broker
 
     asyncio.run(run_broker(settings.data_dir, settings.broker_port, host=settings.host))
@@ -154,7 +155,7 @@ def broker(settings: Settings, args: argparse.Namespace) -> int:
 
 def clickhouse(settings: Settings, args: argparse.Namespace) -> int:
     """Run the embedded ClickHouse until SIGTERM."""
-    _begin(settings, args.name or "clickhouse")
+    begin(settings, args.name or "clickhouse")
     from store.clickhouse.server import run_clickhouse
 
     run_clickhouse(settings.data_dir, settings.clickhouse_port, host=settings.host)
@@ -163,7 +164,7 @@ def clickhouse(settings: Settings, args: argparse.Namespace) -> int:
 
 def postgres(settings: Settings, args: argparse.Namespace) -> int:
     """Run the embedded PostgreSQL until SIGTERM."""
-    _begin(settings, args.name or "postgres")
+    begin(settings, args.name or "postgres")
     from store.postgres import run_postgres
 
     return run_postgres(settings.data_dir)
@@ -181,7 +182,8 @@ def stop_at_signals() -> threading.Event:
     return stop
 
 
-def _begin(settings: Settings, name: str) -> Meter:
+def begin(settings: Settings, name: str) -> Meter:
+    """Logs and metrics of a process."""
     configure_logs(process=name, form=settings.log_format, level=settings.log_level)
     meter = Meter()
     serve_metrics(meter, settings.metrics_port)

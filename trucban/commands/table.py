@@ -52,6 +52,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "reference",
             "oncall",
             "feed",
+            "scenario",
+            "seed",
             "clock",
             "workers",
             "partitions",
@@ -82,7 +84,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "notifier",
         "decide who is told, and deliver pushes",
         "trucban.commands.processes:notifier",
-        (*_STACK, "database", "oncall", "metrics_port", *_LOGS),
+        (*_STACK, "database", "oncall", "host", "console_port", "public_url", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(
@@ -97,6 +99,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "make the topics, publish rules and reference data, tell the business time each second",
         "trucban.commands.processes:pulse",
         (*_STACK, "rules", "reference", "clock", "partitions", "metrics_port", *_LOGS),
+        (_NAME,),
+    ),
+    Command(
+        "feed",
+        "send the simulated school day of the reference data as the business clock reaches it",
+        "trucban.commands.feed:day",
+        (*_STACK, "reference", "scenario", "seed", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(

@@ -28,15 +28,15 @@ from trucban.supervise import ChildSpec, Supervisor
 
 SECRET = ("clickhouse", "database")
 """Go to children by the environment: everybody may read a process's arguments."""
-_SINGLE = ("broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "console")
+_SINGLE = ("broker", "clickhouse", "postgres", "pulse", "archiver", "notifier", "console", "feed")
 _FIRST_WORKER_PORT = 9
 PROBE_SECONDS = 0.2
 
 
 def run(settings: Settings, _args: argparse.Namespace) -> int:
     """Supervise until SIGTERM or SIGINT."""
-    if settings.feed == "day":
-        raise SettingsError("the simulated school day (--feed day) is not built yet; use --feed none")
+    if settings.feed == "day" and (settings.reference is None or settings.clock == "data"):
+        raise SettingsError("--feed day needs --reference, and a clock that runs by itself (not data)")
     _check_files(settings)
     configure_logs(process="up", form=settings.log_format, level=settings.log_level)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
@@ -60,6 +60,7 @@ def names(settings: Settings) -> list[str]:
             ("broker", settings.broker),
             ("clickhouse", settings.clickhouse),
             ("postgres", settings.database),
+            ("feed", settings.feed == "none"),
         )
         if outside
     }
@@ -161,7 +162,9 @@ def _greeting(settings: Settings) -> str:
         lines.append(f"  ClickHouse  {where}, credentials in {run_directory(settings) / CLICKHOUSE_FILE}")
     lines += [
         f"  logs        {settings.data_dir / 'log'}",
-        "  No events are fed by itself yet: use `trucban send FILE`, or `trucban replay` with --clock data.",
+        f"  feed        the simulated day, scenario {settings.scenario}, seed {settings.seed}"
+        if settings.feed == "day"
+        else "  No events are fed: use --feed day, `trucban send FILE` or `trucban replay`.",
         "  Ctrl-C stops everything cleanly.",
     ]
     return "\n".join(lines)
