@@ -119,9 +119,7 @@ def load(broker: str, partitions: int, count: int, rules: list[RuleFile]) -> tup
     """Make the topics, publish rules and reference data, then the events; their mean size in bytes."""
     ensure_topics(broker, partitions, TopicOptions(clock="demo"))
     writer = KafkaWriter(broker)
-    control = encode_config(
-        Config(rules=rules, reference=reference().to_json(), clock_mode="wall")
-    )
+    control = encode_config(Config(rules=rules, reference=reference().to_json(), clock_mode="wall"))
     for partition in range(partitions):
         writer.send(EVENTS, None, control, partition=partition, headers=[(KIND, CONTROL)])
     expected, size, begin = Expected(), 0, time.monotonic()

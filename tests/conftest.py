@@ -1,8 +1,15 @@
-"""The order of the tests: what takes longest begins first, so that two processes end together."""
+"""The order of the tests: what takes longest begins first, so that two processes end together.
+
+And no deadlines for single examples: what is slow is measured in benchmarks/, not here.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("trucban", deadline=None)
+settings.load_profile("trucban")
 
 FIRST = ("tests/simulator/", "tests/acceptance/")
 

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "",
         description="Address under which people reach the console, such as https://trucban.example.vn. "
-        "Empty: none is told.",
+        "Links in pushes begin with it. Empty: the console's own address.",
     )
     metrics_port: Port = Field(
         8601,

@@ -134,6 +134,7 @@ def test_what_goes_in_comes_out_once_also_replayed_and_after_a_restart(tmp_path:
     data_dir.mkdir()
     ports = {"--broker-port": free_port(), "--clickhouse-port": free_port(), "--metrics-port": 20_000}
     ports["--metrics-port"] += os.getpid() % 10_000
+    ports["--console-port"] = free_port()
     where = ("--data-dir", str(data_dir))
     with stack(data_dir, ports) as client:
         again = f"accepted {expected.events}, rejected 0\n"
