@@ -17,7 +17,7 @@ def test_the_feed_is_a_child_with_its_scenario(tmp_path: Path) -> None:
         {"data_dir": tmp_path, "feed": "day", "reference": tmp_path, "scenario": "flu", "seed": 7}
     )
     assert "feed" in names(chosen)
-    assert metrics_port(chosen, "feed") == 8607
+    assert metrics_port(chosen, "feed") == 8608
     line = " ".join(arguments(chosen, "feed"))
     assert "--scenario flu" in line
     assert "--seed 7" in line
