@@ -155,7 +155,7 @@ class Pages:
             "alert": shown_as,
             "last": last,
             "timeline": [_step(change, lang) for change in reversed(changes)],
-            "measures": [] if hidden else [(k, v) for k, v in last.measures.items() if v is not None],
+            "measures": [] if hidden else _measures(last),
             "hidden": hidden,
             "against": against,
             "svg": svg,
@@ -214,6 +214,11 @@ class Pages:
             public_url=self._settings.public_url,
             **more,
         )
+
+
+def _measures(change: Transition) -> list[tuple[str, float]]:
+    """Measures as shown; a rule without a condition (silence) has only a time, which its text tells."""
+    return [(name, value) for name, value in change.measures.items() if value is not None and change.limits]
 
 
 def _in(pair: dict[str, str], lang: Lang) -> str:
