@@ -36,6 +36,9 @@ PANES_BACK: Final = 40
 ANSWER_SECONDS: Final = 10.0
 _NOTED = {"attendance.marked", "attendance.class_closed"}
 
+FETCH_WAIT_MS = 250
+"""How long the broker may hold an empty fetch: the wall may be so late, and the embedded broker rests."""
+
 
 class _PanesClock(msgspec.Struct, frozen=True):
     """Of a `PanesRecord` only what the wall needs; the rest is skipped unread."""
@@ -115,7 +118,7 @@ class Feed:
         self._catching_up = True
         positions = start_positions(self._broker, counts[EVENTS])
         while not self._stop.is_set():
-            reader = KafkaReader(self._broker, positions)
+            reader = KafkaReader(self._broker, positions, fetch_wait_ms=FETCH_WAIT_MS)
             try:
                 self._follow(reader)
                 return

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.errors import SettingsError
 from schemas.nearest import did_you_mean
-from schemas.organisation import Reference
-from schemas.units import Unit
+
+if TYPE_CHECKING:  # the command line knows the names without loading Polars
+    from schemas.organisation import Reference
+    from schemas.units import Unit
 
 ILL: Final = 0.33
 """Share of a class that is absent in `flu`."""

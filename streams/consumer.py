@@ -47,8 +47,15 @@ class KafkaReader:
     """
 
     def __init__(
-        self, broker: str, positions: Mapping[Partition, int], *, queued_kbytes: int = 16384
+        self,
+        broker: str,
+        positions: Mapping[Partition, int],
+        *,
+        queued_kbytes: int = 16384,
+        fetch_wait_ms: int = 50,
     ) -> None:
+        """``fetch_wait_ms``: how long the broker may hold an empty fetch. The embedded one does not wake it
+        when a record comes, so this is latency there, and each empty fetch costs it CPU."""
         self._broker = broker
         self._positions = dict(positions)
         self._away = False
@@ -59,7 +66,7 @@ class KafkaReader:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 50,
+                "fetch.wait.max.ms": fetch_wait_ms,
                 "fetch.message.max.bytes": 1024 * 1024,
                 "message.max.bytes": MAX_RECORD_BYTES + 64 * 1024,
                 "receive.message.max.bytes": 10 * MAX_RECORD_BYTES,

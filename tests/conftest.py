@@ -11,7 +11,9 @@ from hypothesis import settings
 settings.register_profile("trucban", deadline=None)
 settings.load_profile("trucban")
 
-FIRST = ("tests/simulator/", "tests/acceptance/")
+FIRST = ("acceptance/test_kills", "acceptance/test_nyc", "engine/test_latest", "simulator/")
+"""Of two processes the first takes the odd and the second the even ones: kills beside the real file, then
+the simulator (which needs CPU only) beside all that waits for processes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ TRIED_ON_FAULTS = 60
 def run(seeds: range) -> list[Outcome]:
     """Outcomes of the seeds, on all cores of the machine."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # a process for each core is enough: a fifth less CPU
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=os.nice, initargs=(10,)) as pool:
         return list(pool.map(trial, seeds, chunksize=20))
 
 
