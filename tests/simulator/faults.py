@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 
 from rules.engine.count import CountCore
-from rules.engine.judge import JudgeCore
 from schemas.topics import PANES
 from schemas.wire import Core, LogBatch, OutRecord, PanesRecord, PaneValue, QueryPanes, Snapshot
 from tests.simulator.nodes import Faults
@@ -121,21 +120,6 @@ class MachineClock(_Wrapped):
         self._count.clock += self._machine.randrange(1, 1_800_000)
 
 
-class Forgetful(_Wrapped):
-    """`judge` does not know after a restore up to when it judged deadlines."""
-
-    def restore(self, position: int, blocks: dict[str, bytes]) -> None:
-        state = dict(blocks)
-        name = next(name for name in state if name.startswith("state/"))
-        parts = msgspec.msgpack.decode(state[name])
-        state[name] = msgspec.msgpack.encode(parts | {"deadlines": []})
-        super().restore(position, state)
-
-
-def _forgetful(agent: str, core: Core) -> Core:
-    return Forgetful(core) if isinstance(core, JudgeCore) else core
-
-
 def _machine(agent: str, core: Core) -> Core:
     return MachineClock(core) if isinstance(core, CountCore) else core
 
@@ -144,5 +128,4 @@ FAULTS = {
     "a snapshot is acknowledged without its commit record": Faults(acknowledge_early=True),
     "differences are sent instead of states": Faults(wrap=Differences),
     "the clock is read from the machine": Faults(wrap=_machine),
-    "judged deadlines are not in the snapshot": Faults(wrap=_forgetful),
 }
