@@ -9,10 +9,19 @@ WIDTH = 1000
 HEIGHT = 300
 
 
-def progress_svg(points: Sequence[tuple[int, int]], due: int, minute: int, labels: tuple[str, str]) -> str:
-    """Classes closed by the minute, against the clock. ``labels``: what it is, for screen readers; deadline."""  # noqa: E501
-    half = 13 * 60 if minute >= 12 * 60 else 7 * 60
-    start, end, limit = half, half + 120, half + 75
+def progress_svg(
+    points: Sequence[tuple[int, int]],
+    due: int,
+    minute: int,
+    deadline: int | None,
+    labels: tuple[str, str],
+) -> str:
+    """Classes closed by the minute of the day, against the clock and the deadline of most schools.
+
+    ``labels``: what it is, for screen readers, and the word for the deadline.
+    """
+    start = 13 * 60 if minute >= 12 * 60 else 7 * 60
+    end = start + 120
     width, height = 1000, 64
 
     def x(at: int) -> float:
@@ -31,11 +40,14 @@ def progress_svg(points: Sequence[tuple[int, int]], due: int, minute: int, label
         f'<line x1="{x(at)}" x2="{x(at)}" y1="0" y2="{height}" class="tick"/>'
         for at in range(start, end + 1, 15)
     )
+    limit = ""
+    if deadline is not None:
+        limit = f'<line x1="{x(deadline)}" x2="{x(deadline)}" y1="0" y2="{height}" class="limit"/>'
     return (
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(labels[0])}" class="progress">{marks}'
         f'<path d="{path}" class="area"/>'
-        f'<line x1="{x(limit)}" x2="{x(limit)}" y1="0" y2="{height}" class="limit"/>'
+        f"{limit}"
         f'<line x1="{x(minute)}" x2="{x(minute)}" y1="0" y2="{height}" class="now"/>'
         f'<circle cx="{x(minute)}" cy="{level}" r="3" class="now"/></svg>'
     )

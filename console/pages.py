@@ -95,6 +95,8 @@ class Pages:
             roll = state.roll(code)
             minute = minute_of(state.clock)
             due = school.due(minute)
+            limit = school.deadline(minute)
+            late = limit is not None and minute >= limit
             rows = []
             for entry in school.classes:
                 for session in entry.sessions:
@@ -104,8 +106,9 @@ class Pages:
                         {
                             "code": entry.code,
                             "session": session,
-                            "state": "closed" if closing else _class_state((entry.code, session) in due, school.open,  # noqa: E501
-                                                                             minute >= school.deadline(minute)),  # noqa: E501
+                            "state": "closed"
+                            if closing
+                            else _class_state((entry.code, session) in due, school.open, late),
                             "enrolled": shown(closing.enrolled if closing else entry.enrolled),
                             "absent": shown(closing.absent) if closing else "",
                             "marks": marks or "",
@@ -113,12 +116,11 @@ class Pages:
                         }
                     )  # fmt: skip
             seen = state.seen.get(code)
-            limit = school.deadline(minute)
             facts = {
                 "commune": next((name for key, name, _ in plan.communes if key == school.commune), ""),
                 "vendor": school.vendor,
                 "last_seen": clock_text(seen, seconds=True) if seen else "–",
-                "deadline": f"{limit // 60:02}:{limit % 60:02}",
+                "deadline": "–" if limit is None else f"{limit // 60:02}:{limit % 60:02}",
             } if plan else {}  # fmt: skip
             closed = closed_of(roll, due)
             alerts = [alert_of(state, one, since) for one, since in state.firing()
@@ -206,12 +208,11 @@ class Pages:
             wall=wall,
             now=now,
             states=STATES,
-            progress=progress_svg(wall.progress, wall.due, wall.minute, labels),
+            progress=progress_svg(wall.progress, wall.due, wall.minute, wall.deadline, labels),
             reason=lambda code: reason_text(code, lang),
             state_name=lambda code: state_text(code, lang),
             text=lambda pair: _in(pair, lang),
             tile_of=lambda tile: _tile(tile, lang),
-            public_url=self._settings.public_url,
             **more,
         )
 

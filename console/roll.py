@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.civil import OFFSET_MS, day_start
+from schemas.civil import OFFSET_MS
 from schemas.reference import Reference, Unit
 
 MINUTE_MS: Final = 60_000
@@ -18,13 +18,6 @@ HIDDEN_BELOW: Final = 5
 
 Pair = tuple[str, str]
 """A class's code and a session."""
-
-
-def deadline_minute(level: str, session: str) -> int:
-    """Minute of the civil day by which a roll is closed: 08:15, preschools 08:45; afternoons 14:15."""
-    if session == "afternoon":
-        return 14 * 60 + 15
-    return 8 * 60 + 45 if level == "preschool" else 8 * 60 + 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +44,17 @@ class SchoolPlan:
     classes: tuple[ClassPlan, ...]
     morning: frozenset[Pair]
     afternoon: frozenset[Pair]
+    morning_by: int | None
+    """Minute of the day by which the calendar wants those rolls closed; None: it says nothing."""
+    afternoon_by: int | None
 
     def due(self, minute: int) -> frozenset[Pair]:
         """Rolls of the half-day that ``minute`` of the civil day belongs to."""
         return self.afternoon if self.afternoon and minute >= NOON else self.morning
 
-    def deadline(self, minute: int) -> int:
-        """Deadline, as a minute of the day, of what is `due`."""
-        late = bool(self.afternoon) and minute >= NOON
-        return deadline_minute(self.level, "afternoon" if late else "morning")
+    def deadline(self, minute: int) -> int | None:
+        """Deadline, as a minute of the day, of what is `due`; None: there is none."""
+        return self.afternoon_by if self.afternoon and minute >= NOON else self.morning_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +116,7 @@ def _school(
     ordered = tuple(sorted(classes, key=lambda entry: entry.code))
     pairs = {(entry.code, session) for entry in ordered for session in entry.sessions}
     afternoon = frozenset(pair for pair in pairs if pair[1] == "afternoon")
+    morning = frozenset(pairs) - afternoon
     return SchoolPlan(
         code=unit.code,
         name=unit.name,
@@ -129,9 +125,17 @@ def _school(
         vendor=unit.vendor,
         open=reference.is_school_day(day, unit.level or None, [unit.code, *(one.code for one in above)]),
         classes=ordered,
-        morning=frozenset(pairs) - afternoon,
+        morning=morning,
         afternoon=afternoon,
+        morning_by=_by(reference, unit.level, morning),
+        afternoon_by=_by(reference, unit.level, afternoon),
     )
+
+
+def _by(reference: Reference, level: str, pairs: frozenset[Pair]) -> int | None:
+    """The latest deadline of these rolls' sessions."""
+    known = (reference.calendar.deadline(level, session) for session in {pair[1] for pair in pairs})
+    return max((minute for minute in known if minute is not None), default=None)
 
 
 def _above(unit: Unit, valid: dict[str, Unit]) -> list[Unit]:
@@ -174,10 +178,10 @@ def state_of(
     if closed == len(due):
         return "closed"
     deadline = plan.deadline(minute)
-    opened = minute >= deadline - OPENS_BEFORE
+    opened = deadline is not None and minute >= deadline - OPENS_BEFORE
     if opened and not seen:
         return "never"
-    if minute >= deadline:
+    if deadline is not None and minute >= deadline:
         return "late"
     return "filling" if opened or closed or (roll is not None and roll.marks) else "not_due"
 
@@ -185,11 +189,6 @@ def state_of(
 def closed_of(roll: SchoolRoll | None, due: Collection[Pair]) -> int:
     """How many of the rolls that are due are closed."""
     return 0 if roll is None else sum(pair in roll.closed for pair in due)
-
-
-def deadline_ms(day: int, minute: int) -> int:
-    """Instant of a minute of a civil day, ms."""
-    return day_start(day) + minute * MINUTE_MS
 
 
 def shown(pupils: int) -> int | None:

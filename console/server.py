@@ -44,7 +44,6 @@ class ConsoleSettings:
     """Metrics ports of the processes of this installation."""
     host: str = "127.0.0.1"
     port: int = 8600
-    public_url: str = ""
 
 
 class Console:

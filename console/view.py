@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from console.roll import closed_of, minute_of, state_of
+from console.roll import SchoolPlan, closed_of, minute_of, state_of
 from console.state import WatchState
 from console.words import STATES
 from schemas.civil import OFFSET_MS, day_text
@@ -69,6 +69,8 @@ class Wall(msgspec.Struct, frozen=True):
     progress: tuple[tuple[int, int], ...]
     """Minute of the day and classes closed by then, rising."""
     minute: int
+    deadline: int | None
+    """Minute of the day by which most schools' rolls have to be closed; None: the calendar names none."""
     alerts: tuple[Alert, ...]
     firing: int
     """All alerts that are firing, those about pupils left out."""
@@ -108,6 +110,7 @@ def wall_of(state: WatchState, second: int) -> Wall:
         due=sum(tile.due for tile in asked),
         progress=_progress(state),
         minute=minute_of(state.clock),
+        deadline=_deadline(state),
         alerts=tuple(alerts[:SHOWN_ALERTS]),
         firing=len(alerts),
         pupil_alerts=pupils,
@@ -121,15 +124,22 @@ def _communes(state: WatchState) -> tuple[Commune, ...]:
         return ()
     schools, vendors = state.silenced()
     return tuple(
-        Commune(code, name or code, tuple(_tile(state, school, schools, vendors) for school in codes))
+        Commune(
+            code, name or code, tuple(_tile(state, plan.schools[code_], schools, vendors) for code_ in codes)
+        )
         for code, name, codes in plan.communes
     )
 
 
-def _tile(state: WatchState, school: str, silent: set[str], vendors: set[str]) -> Tile:
-    plan = state.plan()
-    assert plan is not None
-    known = plan.schools[school]
+def _deadline(state: WatchState) -> int | None:
+    plan, now = state.plan(), minute_of(state.clock)
+    asked = [school.deadline(now) for school in plan.schools.values() if school.open] if plan else []
+    found = Counter(minute for minute in asked if minute is not None).most_common(1)
+    return found[0][0] if found else None
+
+
+def _tile(state: WatchState, known: SchoolPlan, silent: set[str], vendors: set[str]) -> Tile:
+    school = known.code
     roll = state.roll(school)
     behind = state.unjudged_since(school)
     found = state_of(

@@ -70,7 +70,7 @@ def compose(transition: Transition, decision: Decision, person: Person, public_u
         text=transition.text,
         group=transition.group,
         window=Window(_instant(transition.window_start), _instant(transition.window_end)),
-        link=f"{public_url.rstrip('/')}/alerts/{quote(transition.alert, safe='')}",
+        link=f"{public_url.rstrip('/')}/alert/{quote(transition.alert, safe='')}",
         languages=person.languages,
     )
     return msgspec.json.encode(body)

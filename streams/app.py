@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import os
-import signal
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import faust
-from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
-from schemas.errors import BrokerAway, LogError, TrucbanError
+from schemas.errors import LogError
 from schemas.topics import (
     CORRELATE_SNAPSHOTS,
     COUNT_SNAPSHOTS,
@@ -47,9 +42,6 @@ A batch has a fixed price of some 20 ms (docs/decisions/where-the-time-goes.md),
 """
 FETCHED_BYTES = 64 * 1024 * 1024
 """Bytes fetched ahead over all partitions: with many of them each may have less."""
-
-PATIENCE = 15.0
-"""Seconds for a clean stop; then the process ends without one, which loses nothing."""
 
 READERS = 4
 """Partitions whose snapshots are read at the same time."""
@@ -319,84 +311,3 @@ def _faust_settings(settings: WorkerSettings) -> dict[str, Any]:
 def create_app(settings: WorkerSettings, cores: Cores) -> faust.App:
     """The engine's Faust app with its agents ``count``, ``judge`` and ``correlate``."""
     return WorkerApp(settings, cores.shapes())
-
-
-def run_worker(settings: WorkerSettings, cores: Cores, *, on_ready: Callable[[], None] | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT; then snapshot, leave the group and return.
-
-    Raises:
-        TrucbanError: the worker cannot go on; its text says why in one sentence.
-        Exception: a fault of a core, as it was raised.
-    """
-    _collect_rarely()
-    asyncio.run(serve(WorkerApp(settings, cores.shapes()), on_ready=on_ready))
-
-
-def _collect_rarely() -> None:
-    """Look for cycles less often: batches make many objects, all without cycles and all short-lived,
-    and looking through them took more time than taking them out of Kafka's format."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
-
-
-async def serve(app: WorkerApp, *, on_ready: Callable[[], None] | None = None) -> None:
-    """Run an app until a signal, a failure of a driver or a crash of Faust."""
-    loop = asyncio.get_running_loop()
-    app.failure = loop.create_future()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    running = loop.create_task(_run(app, on_ready))
-    stopping = loop.create_task(stop.wait())
-    waits: set[asyncio.Future[Any]] = {app.failure, stopping, running}
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    ended = running.exception() if running.done() else None
-    await _end(app, running, patience=PATIENCE if stop.is_set() else 2.0)
-    if app.failure.done():
-        raise app.failure.result()
-    reason = ended or app.crash_reason
-    if reason is not None:
-        raise _as_error(app, reason)
-
-
-async def _run(app: WorkerApp, on_ready: Callable[[], None] | None) -> None:
-    await app.start()
-    if on_ready is not None:
-        on_ready()
-    await app.wait_until_stopped()
-
-
-async def _end(app: WorkerApp, running: asyncio.Task[None], patience: float) -> None:
-    """Stop the app. Trap: mode's threads are waited for with a call that blocks the event loop, and
-    aiokafka's may wait for ever for a broker that is away; so a timer outside of the loop watches."""
-    last_resort = threading.Timer(patience + 1.0, _leave_everything, (patience,))
-    last_resort.daemon = True
-    last_resort.start()
-    try:
-        async with asyncio.timeout(patience):
-            await app.stop()
-        last_resort.cancel()
-    except TimeoutError:
-        log.warning("the worker did not stop in %g s", patience)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-def _leave_everything(patience: float) -> None:
-    """End the process at once. What was not in a snapshot is replayed by whoever takes over."""
-    log.error("the worker did not stop in %g s and is ended: does its broker answer?", patience)
-    logging.shutdown()
-    os._exit(1)
-
-
-def _as_error(app: WorkerApp, reason: BaseException) -> BaseException:
-    """Faust crashes with whatever its parts raised: one sentence for each kind."""
-    if isinstance(reason, TrucbanError):
-        return reason
-    error = LogError(f"the worker cannot go on: {reason!r}")
-    if isinstance(reason, KafkaConnectionError):
-        error = BrokerAway(f"no Kafka broker answers at {app.settings.broker}")
-    error.__cause__ = reason
-    return error

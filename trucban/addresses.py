@@ -38,6 +38,11 @@ def database_url(settings: Settings, patience: float = 0.0) -> str:
     return settings.database or _written(settings, DATABASE_FILE, "--database", patience)
 
 
+def console_url(settings: Settings) -> str:
+    """Where people reach the console: the root of the links in pushes."""
+    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.console_port}"
+
+
 def metrics_ports(settings: Settings) -> dict[str, int]:
     """Metrics port of each worker of `up` with this data directory; 0: it has none."""
     text = _text(run_directory(settings) / METRICS_FILE)

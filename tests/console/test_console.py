@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ from console.history import compared, hides
 from console.roll import shown
 from console.server import CSP, Console, ConsoleSettings
 from console.view import short_name, wall_of
+from notify.message import compose
+from oncall.model import Decision, Person
 from rules.engine.configured import encode_config
 from schemas.errors import StoreAway
+from schemas.reference import Reference
 from schemas.topics import CONTROL, KIND
 from schemas.wire import Config, Headers, Pulse
 from tests.support.morning_wall import StillFeed, at, change, district, morning
@@ -118,15 +120,31 @@ async def test_the_stream_begins_with_the_whole_wall(url: str) -> None:
     assert b'"S0010":["late"' in read
 
 
-async def test_first_byte_with_2800_schools_is_fast() -> None:
-    async for url in serve(StillFeed(morning(2800))):
-        async with ClientSession() as session:
-            async with session.get(url):
-                pass
-            began = time.perf_counter()
-            async with session.get(url):
-                took = time.perf_counter() - began
-            assert took < 0.1
+def test_deadlines_are_the_calendars() -> None:
+    before, after = morning(minute=8 * 60 + 14), morning(minute=8 * 60 + 16)
+    assert [states(state)["S0010"] for state in (before, after)] == ["filling", "late"]
+    assert [states(state)["S0030"] for state in (before, after)] == ["filling", "filling"]  # a preschool
+    assert wall_of(after, 5).deadline == 8 * 60 + 15
+
+
+def test_without_deadlines_nothing_is_late() -> None:
+    state = morning()
+    state.control(Reference.of(district().units, district().classes), None)
+    assert "late" not in states(state).values()
+    assert wall_of(state, 5).deadline is None
+
+
+async def test_the_link_in_a_push_leads_to_the_alerts_page(url: str) -> None:
+    told = change("spike", "P1", "absence-spike", {"school": "S0013"}, 498, title="Vắng", text="Vắng 58/410")
+    decision = Decision(
+        transition=told.id, alert=told.alert, ordinal=1, rule=told.rule, episode=told.alert,
+        window_start=told.window_start, severity="P1", person="an", channel="webhook", phase="opening",
+        outcome="pushed", push="p", reason="", at=told.at,
+    )  # fmt: skip
+    body = json.loads(compose(told, decision, Person("an", "An", ()), url + "/"))
+    async with ClientSession() as session, session.get(body["link"]) as answer:
+        assert answer.status == 200
+        assert "Vắng 58/410" in await answer.text()
 
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -30,7 +30,7 @@ def test_the_body_has_what_a_person_needs_and_no_more() -> None:
         "text": {"vi": "001: vắng 21/100", "en": "001: 21/100 absent"},
         "group": {"school": "001"},
         "window": {"start": "2018-09-04T17:00:00.000+00:00", "end": "2018-09-05T17:00:00.000+00:00"},
-        "link": "https://desk.example/alerts/absence-spike%7Cschool%3D001%7C2018-09-05",
+        "link": "https://desk.example/alert/absence-spike%7Cschool%3D001%7C2018-09-05",
         "languages": ["vi", "en"],
     }
 
@@ -50,7 +50,7 @@ def test_words_in_the_first_language() -> None:
     assert said.title == "[P2] Vắng học bất thường"
     assert said.text == (
         "001: vắng 21/100\n"
-        f"https://desk.example/alerts/absence-spike%7Cschool%3D001%7C2018-09-05 #{decision.push[:8]}"
+        f"https://desk.example/alert/absence-spike%7Cschool%3D001%7C2018-09-05 #{decision.push[:8]}"
     )
 
 

@@ -13,7 +13,8 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerAway
-from streams.app import WorkerApp, serve
+from streams.app import WorkerApp
+from streams.running import serve
 from tests.support.broker import BrokerProcess
 from tests.support.kafka import free_port
 from tests.support.toy import settings, shape
@@ -137,7 +138,7 @@ def test_a_worker_whose_broker_is_gone_still_ends_on_sigterm(tmp_path: Path) -> 
         world.expect_exact()
         broker.kill()
         worker.signal(signal.SIGTERM)
-        worker.process.wait(40)
+        assert worker.process.wait(40) in {0, 1}  # by itself: not killed, not hanging
     finally:
         world.end()
         broker.kill()

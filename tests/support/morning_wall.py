@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -10,7 +11,7 @@ from console.roll import Closing
 from console.state import WatchState
 from console.view import wall_of
 from schemas.civil import day_start, day_text, parse_day
-from schemas.reference import Reference, SchoolClass, Unit
+from schemas.reference import Calendar, Reference, SchoolClass, Unit
 from schemas.units import Level
 from schemas.wire import Pulse, State, Transition
 
@@ -38,7 +39,9 @@ def district(schools: int = 100, classes: int = 12) -> Reference:
                           vendor=f"V{n % 4}"))  # fmt: skip
         rooms += [SchoolClass(code=f"{c}A", school=f"S{n:04}", sessions=("morning",), enrolled=35)
                   for c in range(classes)]  # fmt: skip
-    return Reference.of(units, rooms)
+    times = (("preschool", "08:45"), ("primary", "08:15"), ("lower_secondary", "08:15"))
+    deadlines = [{"level": level, "session": "morning", "by": by} for level, by in times]
+    return Reference.of(units, rooms, Calendar.model_validate_json(json.dumps({"deadlines": deadlines})))
 
 
 def change(alert: str, severity: str, rule: str, group: dict[str, str], minute: int, state: State = "firing",  # noqa: PLR0917

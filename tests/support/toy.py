@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.wire import LogBatch, OutRecord, Snapshot
-from streams.app import WorkerApp, WorkerSettings, serve
+from streams.app import WorkerApp, WorkerSettings
 from streams.driver import AgentShape
+from streams.running import leave_process, serve
 
 BUCKETS = 4
 
@@ -111,7 +112,7 @@ def main() -> None:
     app = WorkerApp(settings(broker, name, int(partitions), Path(directory), **options), [shape(name)])
 
     async def run() -> None:
-        await serve(app, on_ready=lambda: print("ready", flush=True))
+        await serve(app, on_ready=lambda: print("ready", flush=True), leave=leave_process)
 
     import asyncio
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import SettingsError, SupervisionError
+from trucban.addresses import console_url
 from trucban.commands.up import arguments, claims, metrics_port, names, plan, run, write_addresses
 from trucban.rundir import PortClaim, locked
 from trucban.settings import Settings, make_settings
@@ -99,3 +101,27 @@ def test_a_second_up_in_the_same_directory_changes_nothing_there(tmp_path: Path)
         "stop it, or choose another --data-dir"
     )
     assert (tmp_path / "run" / "broker.address").read_text() == "127.0.0.1:1234\n"
+
+
+def test_make_up_shows_the_simulated_day_of_the_example_district(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    line = re.search(r"^UP_ARGS \?= (.*)$", (root / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert line is not None
+    words = re.sub(r"\$\(.*?\)", "now", line.group(1)).split()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    chosen = make_settings({name.removeprefix("--").replace("-", "_"): text for name, text in given.items()})
+    assert {"feed", "console"} <= set(names(chosen))
+    assert chosen.reference is not None
+    assert (chosen.reference / "units.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "http://127.0.0.1:8600"),
+        ({"public_url": "https://trucban.example.vn/"}, "https://trucban.example.vn"),
+    ],
+)
+def test_where_links_of_pushes_lead(given: dict[str, str], expected: str) -> None:
+    assert console_url(make_settings(given)) == expected

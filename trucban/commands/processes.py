@@ -16,6 +16,7 @@ from trucban.addresses import (
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
+    console_url,
     database_url,
     metrics_ports,
     run_directory,
@@ -38,7 +39,8 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
     from rules.engine.judge import JudgeCore
     from schemas.topics import judge_partitions
     from schemas.wire import CoreOptions
-    from streams.app import Cores, WorkerSettings, run_worker
+    from streams.app import Cores, WorkerSettings
+    from streams.running import run_worker
 
     options = CoreOptions(settings.partitions, judge_partitions(settings.partitions))
     name = args.name or f"{socket.gethostname()}-{os.getpid()}"
@@ -75,7 +77,7 @@ def notifier(settings: Settings, args: argparse.Namespace) -> int:
                 broker=broker_address(settings),
                 database=database_url(settings, PATIENCE),
                 oncall=settings.oncall,
-                public_url=settings.public_url or f"http://{settings.host}:{settings.console_port}",
+                public_url=console_url(settings),
             )
         )
     )
@@ -102,7 +104,6 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
             worker_ports=lambda: metrics_ports(settings),
             host=settings.host,
             port=settings.console_port,
-            public_url=settings.public_url,
         )
         await run_console(chosen, meter.registry, stop, report=report)
 

@@ -91,7 +91,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "console",
         "serve the wall and the pages beside it",
         "trucban.commands.processes:console",
-        (*_STACK, "clickhouse", "host", "console_port", "public_url", "metrics_port", *_LOGS),
+        (*_STACK, "clickhouse", "host", "console_port", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(

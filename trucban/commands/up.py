@@ -18,6 +18,7 @@ from trucban.addresses import (
     DATABASE_FILE,
     METRICS_FILE,
     TOPICS_FILE,
+    console_url,
     run_directory,
 )
 from trucban.commands.table import COMMANDS
@@ -154,7 +155,7 @@ def _greeting(settings: Settings) -> str:
     outside = "outside: " + settings.broker if settings.broker else f"{settings.host}:{settings.broker_port}"
     lines = [
         f"Trực ban: data in {settings.data_dir}, clock {settings.clock}",
-        f"  Console     {settings.public_url or f'http://{settings.host}:{settings.console_port}'}/",
+        f"  Console     {console_url(settings)}/",
         f"  Kafka       {outside}",
     ]
     if not settings.clickhouse:
