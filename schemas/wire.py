@@ -190,6 +190,18 @@ class Transition(msgspec.Struct, frozen=True):
     title: dict[str, str]
     text: dict[str, str]
     notify: list[str]
+    places: dict[str, str] = {}
+    """Dated dimensions of the group's school or unit (``commune``, ``vendor``, ``level`` …)."""
+    inhibited_by: list[str] = []
+    """Rules whose alerts, while they fire for the same place, hold this one back."""
+    revision: int = 0
+    """Said again by `correlate` about the same ordinal: an alert's newest step is that of the highest
+    (ordinal, revision)."""
+    held_by: str = ""
+    """Alert that holds this one now; empty: none does, so people are told."""
+    held_how: Literal["", "inhibited", "absorbed"] = ""
+    holds: int = 0
+    """How many alerts this one holds now."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
