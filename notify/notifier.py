@@ -34,6 +34,11 @@ def real_now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def all_carriers() -> dict[str, Carrier]:
+    """A carrier for each kind of channel."""
+    return {"webhook": WebhookCarrier(), "apprise": AppriseCarrier()}
+
+
 class Notifier:
     """Intake, sender and publisher on one desk."""
 
@@ -47,6 +52,7 @@ class Notifier:
         *,
         roster: Callable[[], OncallRoster] | None,
         now: Now = real_now,
+        drill: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -61,7 +67,13 @@ class Notifier:
             recorded=self._publisher.wake,
         )
         self._intake = Intake(
-            desk, source, roster=roster, settings=settings, now=now, written=self._sender.wake
+            desk,
+            source,
+            roster=roster,
+            settings=settings,
+            now=now,
+            written=self._sender.wake,
+            drill=drill,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,8 +96,15 @@ class Notifier:
                 await carrier.close()
 
 
-async def run_notifier(settings: NotifierSettings, stop: asyncio.Event | None = None) -> None:
+async def run_notifier(
+    settings: NotifierSettings,
+    stop: asyncio.Event | None = None,
+    *,
+    drill: Callable[[], bool] = lambda: False,
+) -> None:
     """Run the notifier until SIGTERM or SIGINT (or ``stop``).
+
+    ``drill`` tells, when the log is there, whether the stack is a demo; it may raise `BrokerAway`.
 
     Raises `DocumentError` if ``oncall.yaml`` is bad from the start, `SettingsError` for an address
     that cannot be used, `StoreError` if the database belongs to a newer version, `LogLost` if the
@@ -107,8 +126,9 @@ async def run_notifier(settings: NotifierSettings, stop: asyncio.Event | None = 
             PostgresDesk(engine),
             KafkaAlerts(settings.broker),
             KafkaDeliveries(settings.broker),
-            {"webhook": WebhookCarrier(), "apprise": AppriseCarrier()},
+            all_carriers(),
             roster=roster,
+            drill=drill,
         )
         log.info("notifier started")
         await notifier.run(ending)

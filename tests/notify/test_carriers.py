@@ -166,7 +166,7 @@ async def test_apprise_sends_words_and_says_when_it_cannot(receiver: WebhookRece
     assert await carrier.send(sent) == Answer("delivered", "Apprise")
     assert await carrier.send(sent) == Answer("retry", "Apprise could not deliver it")
     await carrier.close()
-    assert receiver.requests[0].json()["title"] == "[P2] Vắng học bất thường"
+    assert receiver.requests[0].json()["title"] == "[P2] Vắng học bất thường: 001"
 
 
 @pytest.mark.parametrize(

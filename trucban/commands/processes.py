@@ -66,21 +66,20 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
 def notifier(settings: Settings, args: argparse.Namespace) -> int:
     """Decide and deliver until SIGTERM."""
     begin(settings, args.name or "notifier")
+    from feeds.outlet import is_drill
     from notify.notifier import run_notifier
     from notify.settings import NotifierSettings
 
     if settings.oncall is not None:
         _must_exist(settings.oncall, "oncall")
-    asyncio.run(
-        run_notifier(
-            NotifierSettings(
-                broker=broker_address(settings),
-                database=database_url(settings, PATIENCE),
-                oncall=settings.oncall,
-                public_url=console_url(settings),
-            )
-        )
+    broker = broker_address(settings)
+    chosen = NotifierSettings(
+        broker=broker,
+        database=database_url(settings, PATIENCE),
+        oncall=settings.oncall,
+        public_url=console_url(settings),
     )
+    asyncio.run(run_notifier(chosen, drill=lambda: is_drill(broker)))
     return 0
 
 
