@@ -74,10 +74,14 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Words(msgspec.Struct, frozen=True):
-    """A push as text, for channels that carry nothing else."""
+    """A push as text, for channels that carry little else."""
 
     title: str
     text: str
+    """Ends with the link."""
+    severity: str
+    state: State
+    link: str
 
 
 def compose(
@@ -104,6 +108,11 @@ def compose(
         holds=transition.holds,
         alerts=(transition.alert,),
     )
+    return encode(body)
+
+
+def encode(body: Body) -> bytes:
+    """The bytes that every attempt sends."""
     return msgspec.json.encode(body)
 
 
@@ -141,7 +150,7 @@ def words(payload: bytes) -> Words:
     title = f"{mark}[{body.severity}] {title}" + (f": {where}" if where else "")
     end = f"{body.link} #{body.id[:8]}"
     text = _shorten_facts(body.text.get(language, ""), language, TEXT_CHARS - len(end) - 1)
-    return Words(_shorten(title, TITLE_CHARS), f"{text}\n{end}".strip())
+    return Words(_shorten(title, TITLE_CHARS), f"{text}\n{end}".strip(), body.severity, body.state, body.link)
 
 
 def place_of(transition: Transition) -> str:
