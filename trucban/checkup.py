@@ -100,8 +100,8 @@ def clock(now: int, told: int | None, *, zone_known: bool) -> Iterator[Finding]:
         behind = (told - now) / 1000
         yield Finding(
             "error",
-            f"the machine's clock was set back: it is {behind:.0f} s before the time told last",
-            "set it right: business time stands still until then",
+            f"the machine's clock is {behind:.0f} s before the business time told last",
+            "set it right if it was set back; after a demo choose another --data-dir: time stands still until then",
         )
     else:
         yield Finding("ok", f"the machine's clock says {shown:%Y-%m-%d %H:%M} UTC")

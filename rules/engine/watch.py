@@ -26,9 +26,9 @@ NEAR: Final = 30_000
 TITLE: Final = {"vi": "Số liệu chưa được xét", "en": "Input is not judged"}
 MESSAGE: Final = Text(
     vi="Một phần số liệu chưa được xét từ {since:time} ngày {since:date}: {partitions} phân vùng bị chậm. "
-    "Bảng theo dõi có thể thiếu cảnh báo; đề nghị kỹ thuật viên kiểm tra hệ thống (trucban status).",
+    "Bảng theo dõi có thể thiếu cảnh báo. Đề nghị kỹ thuật viên kiểm tra hệ thống (trucban status).",
     en="Part of the input has not been judged since {since:time} on {since:date} (partitions behind: "
-    "{partitions}). Alerts may be missing; a technician should look at the system (trucban status).",
+    "{partitions}). Alerts may be missing. Please have a technician look at the system (trucban status).",
 )
 NOTIFY: Final = ("technician", "duty-officer")
 

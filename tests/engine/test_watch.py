@@ -47,9 +47,9 @@ def test_promise_5_two_minutes_without_judgement_are_an_alert_of_the_engine(stat
     assert (told.measures, told.group) == ({"partitions": 1.0, "seconds": 180.0}, {})
     assert told.text == {
         "vi": "Một phần số liệu chưa được xét từ 07:00 ngày 07/09/2026: 1 phân vùng bị chậm. "
-        "Bảng theo dõi có thể thiếu cảnh báo; đề nghị kỹ thuật viên kiểm tra hệ thống (trucban status).",
+        "Bảng theo dõi có thể thiếu cảnh báo. Đề nghị kỹ thuật viên kiểm tra hệ thống (trucban status).",
         "en": "Part of the input has not been judged since 07:00 on 07/09/2026 (partitions behind: 1). "
-        "Alerts may be missing; a technician should look at the system (trucban status).",
+        "Alerts may be missing. Please have a technician look at the system (trucban status).",
     }
     station.tapes[1].pulse(at("07:10"), mode="wall", every=MINUTE)
     station.go()

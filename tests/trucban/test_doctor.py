@@ -54,8 +54,8 @@ def test_clocks() -> None:
     assert list(checkup.clock(NOW, NOW + 90_000, zone_known=False)) == [
         Finding(
             "error",
-            "the machine's clock was set back: it is 90 s before the time told last",
-            "set it right: business time stands still until then",
+            "the machine's clock is 90 s before the business time told last",
+            "set it right if it was set back; after a demo choose another --data-dir: time stands still until then",
         ),
         Finding("error", "civil time of Asia/Ho_Chi_Minh is not known", "run: make install (package tzdata)"),
     ]
