@@ -14,13 +14,16 @@ if TYPE_CHECKING:  # the command line knows the names without loading Polars
     from schemas.organisation import Reference
     from schemas.units import Unit
 
-ILL: Final = 0.33
-"""Share of a class that is absent in `flu`."""
-SILENT_FROM: Final = 7 * 60 + 36
-SILENT_TO: Final = 8 * 60 + 40
-"""Heartbeats at 07:40 to 08:35 are missing; the last before is within a minute of 07:35."""
-SYNC_FROM: Final = 8 * 60 + 30
-SYNC_TO: Final = 10 * 60
+Span = tuple[int, int]
+"""From a minute of the day until before another."""
+NEVER: Final = (0, 0)
+LATE_BY: Final = 35
+"""How many minutes after the others late classes close their roll."""
+
+
+def clock(text: str) -> int:
+    """Minute of the day of ``HH:MM``."""
+    return int(text[:2]) * 60 + int(text[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +31,38 @@ class Cause:
     """What is injected. An empty code: nowhere."""
 
     ill_commune: str = ""
+    """In each class of its schools above preschool, in each session, `ill` pupils are absent."""
+    ill: int = 4
+    ill_class: tuple[str, str] = ("", "")
+    """A class (school, class) with eight absent in each session."""
     silent_vendor: str = ""
+    silent: Span = NEVER
+    """Nothing at all comes from its schools. Afterwards what waited comes within `CATCH_UP` minutes,
+    with its own times; heartbeats that were not sent are lost."""
     late_schools: tuple[str, ...] = ()
+    """Each third class closes its morning roll `LATE_BY` minutes late."""
     failing_vendor: str = ""
+    failing: Span = NEVER
+    """A fifth of each batch to the ministry is refused, and every ten minutes it is tried again."""
 
+
+CLASS_ILL: Final = 8
+CATCH_UP: Final = 3
+_LATE: Final = ("TT-TH-03", "TT-TH-11", "TT-THCS-05")
 
 SCENARIOS: Final[Mapping[str, Cause]] = MappingProxyType(
     {
         "ordinary": Cause(),
-        "flu": Cause(ill_commune="00679"),
-        "silent-vendor": Cause(silent_vendor="hocba"),
-        "late-rolls": Cause(late_schools=("TT-TH-03", "TT-TH-11", "TT-THCS-05")),
-        "sync-trouble": Cause(failing_vendor="anlanh"),
+        "flu": Cause(ill_commune="00679", ill_class=("TT-TH-05", "3A")),
+        "silent-vendor": Cause(silent_vendor="hocba", silent=(clock("07:36"), clock("08:40"))),
+        "late-rolls": Cause(late_schools=_LATE),
+        "sync-trouble": Cause(failing_vendor="anlanh", failing=(clock("08:30"), clock("10:00"))),
+        "demo": Cause(
+            ill_commune="00679",
+            silent_vendor="hocba",
+            silent=(clock("07:03"), clock("07:35")),
+            late_schools=_LATE,
+        ),
     }
 )
 

@@ -15,6 +15,10 @@ DATABASE_FILE = "database.url"
 BROKER_FILE = "broker.address"
 METRICS_FILE = "metrics.json"
 TOPICS_FILE = "topics"
+CLOCK_FILE = "clock"
+"""The newest business time told, ms."""
+FED_FILE = "fed"
+"""Is there when what was before the simulated day's start is sent and counted."""
 
 
 def run_directory(settings: Settings) -> Path:
@@ -65,6 +69,12 @@ def wait_until(holds: Callable[[], bool], patience: float, step: float = 0.1) ->
             return False
         time.sleep(step)
     return True
+
+
+def read_clock(path: Path) -> int | None:
+    """The newest business time told (ms) as its file holds it, None before the first."""
+    text = _text(path)
+    return int(text) if text else None
 
 
 def _text(path: Path) -> str:

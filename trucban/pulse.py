@@ -10,17 +10,20 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from feeds.clock import BusinessClock, ClockSpec
+from feeds.clock import BusinessClock, ClockSpec, start_of
 from feeds.outlet import KafkaOutlet, Meta, Outlet, read_meta
 from rules.engine.configured import encode_config
 from schemas.errors import BrokerAway
 from schemas.topics import ARRIVED, CONTROL, EVENTS, KIND, META, PULSE
 from schemas.wire import Config, Pulse
 from streams.topics import TopicOptions, ensure_topics
+from trucban.addresses import read_clock
 from trucban.controls import Controls, look, watch
 from trucban.metrics import CLOCK, CONTROL_FAULTS, CONTROLS, PULSES, Meter
 
 SECOND_MS = 1000
+HOLD_SECONDS = 0.3
+"""How often a clock that waits looks for what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class PulseSettings:
     """Where the newest business time told is kept, so that it never goes back."""
     ready_file: Path
     """Written when the topics are there: workers may start."""
+    fed: bool = False
+    """Whether a feed sends what happened before a demo's clock starts: the clock waits for it."""
 
 
 class Teller:
@@ -50,6 +55,15 @@ class Teller:
         """Tell senders everywhere which clock runs here, and the agents its mode."""
         self._outlet.send(META, 0, None, msgspec.json.encode(Meta(clock=self._clock.anchor)), [])
         self._control(Config(clock_mode=self._clock.spec.mode))
+
+    def hold(self) -> None:
+        """Until what was before a demo's start is prepared, the clock is moved by what is fed."""
+        self._control(Config(clock_mode="data"))
+
+    def ask(self, start: int) -> None:
+        """Let the feed send what was before ``start`` (ms)."""
+        self._outlet.send(META, 0, None, msgspec.json.encode(Meta(hold=start)), [])
+        self._outlet.flush()
 
     def change(self, config: Config, told: dict[str, str]) -> None:
         """Publish a new version; what was published is noted after it is acknowledged everywhere."""
@@ -102,7 +116,18 @@ def _tell(
     outlet = KafkaOutlet(settings.broker)
     clock = BusinessClock(settings.clock, real=real_now(), last=read_clock(settings.clock_file))
     teller = Teller(outlet, clock, meter)
-    controls = watch(settings.rules, settings.reference, read_meta(settings.broker).published or {})
+    meta = read_meta(settings.broker)
+    controls = watch(settings.rules, settings.reference, meta.published or {})
+    if (start := held_start(settings, meta)) is not None:
+        teller.hold()
+        _publish(teller, controls, meter, log)  # what comes first is judged by it
+        teller.ask(start)
+        log.info("pulse: the clock waits for what was before its start")
+        if not _prepared(settings.broker, start, stop):
+            return
+        write_clock(settings.clock_file, start)
+        clock = BusinessClock(settings.clock, real=real_now(), last=start)
+        teller = Teller(outlet, clock, meter)
     teller.begin()
     seen = None
     while not stop.is_set():
@@ -127,12 +152,19 @@ def _publish(teller: Teller, controls: Controls, meter: Meter, log: structlog.st
         log.info("pulse: published", **change.hashes)
 
 
-def read_clock(path: Path) -> int | None:
-    """The newest business time told, None before the first."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
+def held_start(settings: PulseSettings, meta: Meta) -> int | None:
+    """Where (ms) a demo's clock waits for its feed; None: it does not, or has begun to go."""
+    if not settings.fed or settings.clock.mode != "demo" or read_clock(settings.clock_file) is not None:
         return None
+    start = start_of(settings.clock, real_now()) if meta.hold is None else meta.hold
+    return start if (meta.prepared or 0) < start else None
+
+
+def _prepared(broker: str, start: int, stop: threading.Event) -> bool:
+    while (read_meta(broker).prepared or 0) < start:
+        if stop.wait(HOLD_SECONDS):
+            return False
+    return True
 
 
 def write_clock(path: Path, told: int) -> None:

@@ -12,9 +12,10 @@ from rules.engine.configured import decode_config
 from rules.load import CATALOGUE, load_rules
 from schemas.topics import EVENTS, META
 from schemas.wire import Config
+from trucban.addresses import read_clock
 from trucban.controls import Controls, hash_rules, look, watch
 from trucban.metrics import Meter
-from trucban.pulse import Teller, read_clock, write_clock
+from trucban.pulse import Teller, write_clock
 
 
 @pytest.fixture

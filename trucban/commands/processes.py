@@ -13,6 +13,7 @@ from types import FrameType
 
 from schemas.errors import SettingsError
 from trucban.addresses import (
+    CLOCK_FILE,
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
@@ -127,8 +128,9 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
             clock=settings.clock_spec,
             rules=settings.rules or CATALOGUE,
             reference=settings.reference,
-            clock_file=run_directory(settings) / "clock",
+            clock_file=run_directory(settings) / CLOCK_FILE,
             ready_file=run_directory(settings) / TOPICS_FILE,
+            fed=settings.feed == "day",
         ),
         meter,
         stop_at_signals(),

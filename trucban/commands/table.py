@@ -65,6 +65,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "metrics_port",
             *_LOGS,
         ),
+        (Argument("--fresh", "empty the data directory first", (("action", "store_true"),)),),
     ),
     Command(
         "worker",
@@ -98,7 +99,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "pulse",
         "make the topics, publish rules and reference data, tell the business time each second",
         "trucban.commands.processes:pulse",
-        (*_STACK, "rules", "reference", "clock", "partitions", "metrics_port", *_LOGS),
+        (*_STACK, "rules", "reference", "clock", "feed", "partitions", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(
