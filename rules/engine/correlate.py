@@ -108,7 +108,8 @@ class CorrelateCore:
 
     def _go_on(self) -> None:
         """Take what need not wait any more."""
-        for steps in self._waitlist.release():
+        hurry = self._family.configured.mode != "data"
+        for steps in self._waitlist.release(hurry=hurry):
             self._say(self._family.give_back(steps[0].due))
             self._say(self._family.take(steps))
         if self._waitlist.clock > NEVER:

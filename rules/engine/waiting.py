@@ -1,7 +1,8 @@
 """Transitions that wait until every judge has come as far: then they are taken in the order of their time.
 
 So whether a child's alert is held by a parent does not depend on which judge was faster. A wait is
-bounded: after `PATIENCE` of the log's own stamps a transition goes on with what is known.
+bounded: after `PATIENCE` of the log's own stamps a transition goes on with what is known; but not where
+the clock is in the data, for what comes out there must not depend on speed.
 """
 
 from __future__ import annotations
@@ -60,10 +61,13 @@ class Waitlist:
         self._alerts[step.alert] = due
         self._waiting.append(Waiting(due, stamp, step))
 
-    def release(self) -> Iterator[list[Transition]]:
-        """Those that need not wait any more, by the instant they were due at; no alert twice at once."""
+    def release(self, *, hurry: bool) -> Iterator[list[Transition]]:
+        """Those that need not wait any more, by the instant they were due at; no alert twice at once.
+
+        ``hurry``: people wait, so that `PATIENCE` bounds a wait.
+        """
         clock = self.clock
-        ready = [w for w in self._waiting if w.due <= clock or self._stamp - w.stamp >= PATIENCE]
+        ready = [w for w in self._waiting if w.due <= clock or (hurry and self._stamp - w.stamp >= PATIENCE)]
         if not ready:
             return
         freed = {id(one) for one in ready}

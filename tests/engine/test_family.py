@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.engine.configured import encode_config
+from rules.engine.configured import ClockMode, encode_config
 from rules.engine.correlate import CorrelateCore
 from rules.engine.family import GIVEN_BACK_AFTER
 from rules.engine.life import LIVE
@@ -78,12 +78,12 @@ def step(name: str, school: int, ordinal: int, state: State, when: int, **more: 
 class Line:
     """The log ``alerting.transitions`` in front of one core."""
 
-    def __init__(self, judges: int = 1, *, restarts: bool = False, rules: Sequence[RuleFile] = SET) -> None:
-        self.options, self.restarts = CoreOptions(judges, judges), restarts
+    def __init__(self, judges: int = 1, *, restarts: bool = False, mode: ClockMode = "data") -> None:
+        self.options, self.restarts, self.mode = CoreOptions(judges, judges), restarts, mode
         self.core = CorrelateCore(0, self.options)
         self.said: list[Transition] = []
         self.position = 0
-        self.control(rules)
+        self.control()
 
     def put(self, value: bytes, kind: bytes = b"", stamp: int = 0) -> None:
         headers = ((KIND, kind),) if kind else ()
@@ -95,7 +95,7 @@ class Line:
 
     def control(self, rules: Sequence[RuleFile] = SET, reference: Reference | None = None) -> None:
         data = (reference or district()).to_json()
-        self.put(encode_config(Config(rules=list(rules), reference=data, clock_mode="data")), CONTROL)
+        self.put(encode_config(Config(rules=list(rules), reference=data, clock_mode=self.mode)), CONTROL)
 
     def tell(self, *steps: Transition, stamp: int = 0) -> None:
         for one in steps:
@@ -223,11 +223,20 @@ def test_a_p1_never_waits() -> None:
 
 
 def test_nothing_waits_longer_than_its_patience_whoever_is_slow() -> None:
-    line = Line(judges=2)
+    line = Line(judges=2, mode="wall")
     line.tell(step("silent", 0, 1, "firing", minute(15)), stamp=1000)
     line.judged(minute(30), judge=0, stamp=1000 + PATIENCE - 1)
     assert line.said == []
     line.judged(minute(31), judge=0, stamp=1000 + PATIENCE)
+    assert line.life() == ["15 silent S0 firing condition_met"]
+
+
+def test_where_the_clock_is_in_the_data_nobody_is_in_a_hurry() -> None:
+    line = Line(judges=2)
+    line.tell(step("silent", 0, 1, "firing", minute(15)), stamp=1000)
+    line.judged(minute(30), judge=0, stamp=1000 + 100 * PATIENCE)
+    assert line.said == []
+    line.judged(minute(15), judge=1)
     assert line.life() == ["15 silent S0 firing condition_met"]
 
 
