@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from rules.load import load_rules, parse_rules
+from rules.load import check_files, load_rules
 from schemas.errors import DocumentError, Fault
 from schemas.reference import load_reference
 from schemas.wire import Config, RuleFile
@@ -49,7 +49,9 @@ class Controls:
         rules = reference = None
         try:
             files = self._rules()
-            parse_rules(files)
+            _, wrong = check_files(files)
+            if wrong:
+                raise DocumentError(wrong)
             rules, hashes["rules"] = files, hash_rules(files)
         except DocumentError as error:
             faults += error.faults
