@@ -19,7 +19,7 @@ from schemas.civil import day_start, day_text
 from schemas.units import SchoolClass, Unit
 
 SOURCE: Final = "trucban/simulated-day"
-OPENS: Final = {"morning": 7 * 60 + 25, "full_day": 7 * 60 + 25, "afternoon": 13 * 60 + 25}
+OPENS: Final = {"morning": 7 * 60 + 25, "full_day": 7 * 60 + 25, "afternoon": 12 * 60 + 55}
 """Minute at which a session's roll begins: ten minutes for absentees, then thirty for the others."""
 CLOSES_AFTER: Final = 42
 CARDS: Final = 0.93
@@ -65,7 +65,7 @@ class SchoolDay:
         if self._open:
             yield from self.marks()
             yield self._part(6 * 60 + 50, partial(self._gate, "in", 6 * 60 + 50, self._pupils))
-            for minute, direction in ((11 * 60 + 15, "out"), (13 * 60, "in")):
+            for minute, direction in ((11 * 60 + 15, "out"), (12 * 60 + 25, "in")):
                 yield self._part(minute, partial(self._gate, direction, minute, self._home_at_noon))
             yield self._part(11 * 60 + 15, partial(self._gate, "out", 11 * 60 + 15, self._half_day))
             yield self._part(16 * 60 + 15, partial(self._gate, "out", 16 * 60 + 15, self._whole_day))

@@ -74,7 +74,7 @@ def test_deadlines_differ_by_level_and_session() -> None:
     calendar = district().calendar
     assert calendar.deadline("primary", "morning") == 8 * 60 + 15
     assert calendar.deadline("preschool", "full_day") == 8 * 60 + 45
-    assert calendar.deadline("primary", "afternoon") == 14 * 60 + 15
+    assert calendar.deadline("primary", "afternoon") == 13 * 60 + 45
     assert calendar.deadline("upper_secondary", "morning") is None
 
 
