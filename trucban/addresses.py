@@ -15,6 +15,7 @@ DATABASE_FILE = "database.url"
 BROKER_FILE = "broker.address"
 METRICS_FILE = "metrics.json"
 TOPICS_FILE = "topics"
+RULES_FILE = "rules.json"
 
 
 def run_directory(settings: Settings) -> Path:

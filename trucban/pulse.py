@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from schemas.errors import BrokerAway
 from schemas.topics import ARRIVED, CONTROL, EVENTS, KIND, META, PULSE
 from schemas.wire import Config, Pulse
 from streams.topics import TopicOptions, ensure_topics
-from trucban.controls import Controls, look, watch
+from trucban.controls import Change, Controls, Reading, Settling, look, watch
 from trucban.metrics import CLOCK, CONTROL_FAULTS, CONTROLS, PULSES, Meter
 
 SECOND_MS = 1000
+LOOKS_A_PULSE = 2
+LOOK_SECONDS = 1.0 / LOOKS_A_PULSE
+"""Between two looks at the files: a change is read after one to two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,21 @@ class PulseSettings:
     """Where the newest business time told is kept, so that it never goes back."""
     ready_file: Path
     """Written when the topics are there: workers may start."""
+    state_file: Path
+    """`FilesState` as it is now: what the console tells the engineer of the rule files."""
+
+
+class FilesState(msgspec.Struct, frozen=True):
+    """What became of the rule and reference files as they were last read (JSON)."""
+
+    at: int
+    """When they were read, real time, ms since the epoch."""
+    hash: str
+    """Hash of the rules that were published last; empty before the first."""
+    errors: list[str]
+    """``file:line:column: …`` of each fault; empty: what is in the files is what was published."""
+    reference: str = ""
+    """Hash of the reference data that were published last."""
 
 
 class Teller:
@@ -104,21 +123,25 @@ def _tell(
     teller = Teller(outlet, clock, meter)
     controls = watch(settings.rules, settings.reference, read_meta(settings.broker).published or {})
     teller.begin()
-    seen = None
-    while not stop.is_set():
-        began = time.monotonic()
-        if (now := look(settings.rules, settings.reference)) != seen:
-            seen = now
-            _publish(teller, controls, meter, log)
-        if settings.clock.mode != "data":
-            told = clock.tick(real_now())
-            write_clock(settings.clock_file, told)  # first: what is told is never ahead of the file
-            teller.pulse(told)
-        stop.wait(max(0.0, began + 1.0 - time.monotonic()))
+    with ThreadPoolExecutor(1, "files") as threads:
+        files = Reading(Settling(lambda: look(settings.rules, settings.reference)), controls.poll, threads)
+        patience, looks = None, 0  # of the first time the pulses wait
+        while not stop.is_set():
+            began = time.monotonic()
+            if (change := files.changed(patience)) is not None:
+                _publish(teller, controls, change, meter, log)
+                write_state(settings.state_file, change, controls.published, real_now())
+            if looks % LOOKS_A_PULSE == 0 and settings.clock.mode != "data":
+                told = clock.tick(real_now())
+                write_clock(settings.clock_file, told)  # first: what is told is never ahead of the file
+                teller.pulse(told)
+            patience, looks = 0.0, looks + 1
+            stop.wait(max(0.0, began + LOOK_SECONDS - time.monotonic()))
 
 
-def _publish(teller: Teller, controls: Controls, meter: Meter, log: structlog.stdlib.BoundLogger) -> None:
-    change = controls.poll()
+def _publish(
+    teller: Teller, controls: Controls, change: Change, meter: Meter, log: structlog.stdlib.BoundLogger
+) -> None:
     for fault in change.faults:
         log.error("pulse: a file has a fault; what is in force stays", fault=str(fault))
     meter.set(CONTROL_FAULTS, len(change.faults))
@@ -137,9 +160,20 @@ def read_clock(path: Path) -> int | None:
 
 def write_clock(path: Path, told: int) -> None:
     """Note the newest business time, all of it or nothing."""
+    _replace(path, str(told).encode())
+
+
+def write_state(path: Path, change: Change, published: dict[str, str], now: int) -> None:
+    """Note what became of the files at ``now``, all of it or nothing."""
+    errors = [str(fault) for fault in change.faults]
+    state = FilesState(now, published.get("rules", ""), errors, published.get("reference", ""))
+    _replace(path, msgspec.json.encode(state))
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(str(told), encoding="ascii")
+    part.write_bytes(content)
     part.replace(path)
 
 

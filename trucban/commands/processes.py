@@ -13,6 +13,7 @@ from types import FrameType
 
 from schemas.errors import SettingsError
 from trucban.addresses import (
+    RULES_FILE,
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
@@ -129,6 +130,7 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
             reference=settings.reference,
             clock_file=run_directory(settings) / "clock",
             ready_file=run_directory(settings) / TOPICS_FILE,
+            state_file=run_directory(settings) / RULES_FILE,
         ),
         meter,
         stop_at_signals(),
