@@ -10,6 +10,7 @@ from rules.compile import compile_rule
 from rules.document import read_document
 from rules.model import Query, Rule, RuleSet
 from rules.nodes import Report, compose
+from rules.relating import relation_faults
 from schemas.errors import DocumentError, Fault
 from schemas.wire import RuleFile
 
@@ -72,18 +73,29 @@ def parse_all(files: Sequence[RuleFile]) -> tuple[list[Rule], list[Fault]]:
 
 
 def parse_rules(files: Sequence[RuleFile]) -> RuleSet:
-    """The set that these files put in force. Raises `DocumentError` with all faults of all files."""
+    """The set that these files put in force. Raises `DocumentError` with all faults of all files.
+
+    A rule that names one that is not there is in force without it; `check_files` refuses it.
+    """
     rules, faults = parse_all(files)
     if faults:
         raise DocumentError(faults)
     return rule_set(rules)
 
 
+def check_files(files: Sequence[RuleFile]) -> tuple[list[Rule], list[Fault]]:
+    """All rules that can be read, and all faults of files and between rules, sorted by place."""
+    rules, faults = parse_all(files)
+    return rules, sorted([*faults, *(relation_faults(rules) if not faults else ())])
+
+
 def rule_set(rules: Sequence[Rule]) -> RuleSet:
     """Rules in force, sorted by name, with each distinct query once, sorted by id."""
-    live = tuple(sorted((rule for rule in rules if rule.status in IN_FORCE), key=lambda rule: rule.name))
-    queries: dict[str, Query] = {rule.query.id: rule.query for rule in live}
-    return RuleSet(live, tuple(queries[id_] for id_ in sorted(queries)))
+    live = sorted((rule for rule in rules if rule.status in IN_FORCE), key=lambda rule: rule.name)
+    judging = tuple(rule for rule in live if not rule.over)
+    queries: dict[str, Query] = {rule.query.id: rule.query for rule in judging}
+    composites = tuple(rule for rule in live if rule.over)
+    return RuleSet(judging, tuple(queries[id_] for id_ in sorted(queries)), composites)
 
 
 def _repeated(rules: Sequence[Rule]) -> list[Fault]:
