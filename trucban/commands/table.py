@@ -164,6 +164,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
         (Argument("type", "name of an event type", (("nargs", "?"),)),),
     ),
     Command(
+        "notify test",
+        "send a test push to a person of the on-call file, over each of their channels or one",
+        "trucban.commands.notify:test",
+        ("oncall", "host", "console_port", "public_url"),
+        (
+            Argument("person", "code of the person"),
+            Argument("--channel", "only the channel of this name", (("metavar", "NAME"), ("default", ""))),
+        ),
+    ),
+    Command(
         "rules check",
         "all faults in the rule files, with line and column",
         "trucban.commands.rules:check",
@@ -179,7 +189,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
 )
 
-GROUPS: Final = {"rules": "the rule authors' tools"}
+GROUPS: Final = {"notify": "who is told, tried out", "rules": "the rule authors' tools"}
 
 EXIT_CODES: Final[tuple[tuple[int, str], ...]] = (
     (0, "done; for `up`: stopped cleanly"),
