@@ -10,6 +10,7 @@ from oncall.model import Decision, OncallRoster, Outcome, Phase, Recipient
 from schemas.wire import Transition
 
 WINDOW_CONTINUED = "window_continued"
+CHILDREN_CHANGED = "children_changed"
 CLOSING_STATES = frozenset({"resolved", "retracted", "retired"})
 TELLING = frozenset({"pushed", "joined"})
 
@@ -88,12 +89,19 @@ def decide(
     led to.
     """
     past = history or History()
-    if transition.state == "firing":
-        made = _opening(transition, roster, now, past)
+    if transition.reason == CHILDREN_CHANGED:
+        what = f"now holds {transition.holds} alerts, which wakes nobody again"
+        made = _quiet(transition, roster, now, what)
     elif transition.state in CLOSING_STATES:
         made = _closing(transition, roster, now, past)
+    elif transition.held_by and transition.revision:
+        made = _quiet(transition, roster, now, f"now {_holder(transition)}, which wakes nobody")
+    elif transition.state != "firing":
+        made = _quiet(transition, roster, now, f"{transition.state} wakes nobody")
+    elif transition.held_by:
+        made = _held(transition, roster, now, past)
     else:
-        made = _quiet(transition, roster, now)
+        made = _opening(transition, roster, now, past)
     return sorted(made, key=lambda decision: decision.recipient)
 
 
@@ -149,12 +157,38 @@ def _rule_opening(
     transition: Transition, roster: OncallRoster, recipient: Recipient, why: str, told: Told
 ) -> Ruling:
     if transition.status != "active":
-        return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
+        return _shadow(transition, why)
     if recipient in told:
         return Ruling("joined", f"{why}; already told of this episode", told[recipient])
     if roster.policy(transition.severity) == "digest":
         return Ruling("digest", f"{why}; {transition.severity} goes into the digest")
     return Ruling("pushed", f"{why}; {transition.severity} is told at once", _push(transition, recipient))
+
+
+def _held(transition: Transition, roster: OncallRoster, now: int, past: History) -> list[Decision]:
+    """It fires while another alert speaks for it. Nobody counts as told of it by that."""
+    told, parent = past.told(transition.alert), past.told(transition.held_by)
+    made: list[Decision] = []
+    for recipient, why in concerned(transition, roster).items():
+        if transition.status != "active":
+            ruling = _shadow(transition, why)
+        elif recipient in told:
+            ruling = Ruling("joined", f"{why}; already told of this episode", told[recipient])
+        elif transition.held_how == "absorbed" and recipient in parent:
+            reason = f"{why}; told of {transition.held_by}, which holds it"
+            ruling = Ruling("joined", reason, parent[recipient])
+        else:
+            ruling = Ruling("inhibited", f"{why}; {_holder(transition)}")
+        made.append(_decision(transition, recipient, "held", ruling, now))
+    return made
+
+
+def _holder(transition: Transition) -> str:
+    return f"{transition.held_how or 'inhibited'} by {transition.held_by}"
+
+
+def _shadow(transition: Transition, why: str) -> Ruling:
+    return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
 
 
 def _closing(transition: Transition, roster: OncallRoster, now: int, past: History) -> list[Decision]:
@@ -187,18 +221,17 @@ def _rule_closing(
 
 def _rule_untold(transition: Transition, roster: OncallRoster, why: str) -> Ruling:
     if transition.status != "active":
-        return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
+        return _shadow(transition, why)
     if roster.policy(transition.severity) == "digest":
         return Ruling("digest", f"{why}; {transition.severity} goes into the digest")
-    return Ruling("not_due", f"{why}; was not told that the alert fires")
+    held = f", which was {_holder(transition)}" if transition.held_by else ""
+    return Ruling("not_due", f"{why}; was not told that the alert fires{held}")
 
 
-def _quiet(transition: Transition, roster: OncallRoster, now: int) -> list[Decision]:
+def _quiet(transition: Transition, roster: OncallRoster, now: int, what: str) -> list[Decision]:
     outcome: Outcome = "not_due" if transition.status == "active" else "shadow"
     return [
-        _decision(
-            transition, recipient, "quiet", Ruling(outcome, f"{why}; {transition.state} wakes nobody"), now
-        )
+        _decision(transition, recipient, "quiet", Ruling(outcome, f"{why}; {what}"), now)
         for recipient, why in concerned(transition, roster).items()
     ]
 

@@ -13,6 +13,9 @@ NOT EXISTS (
     SELECT 1 FROM outbox AS earlier
     WHERE earlier.alert = o.alert AND earlier.person = o.person AND earlier.channel = o.channel
       AND earlier.seq < o.seq AND earlier.state IN ('waiting', 'leased')
+) AND NOT EXISTS (
+    SELECT 1 FROM outbox AS before
+    WHERE before.id = ANY(o.after) AND before.seq < o.seq AND before.state IN ('waiting', 'leased')
 )
 """
 

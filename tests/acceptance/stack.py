@@ -55,6 +55,8 @@ VIEWS = {
     "transitions": "SELECT alert, ordinal, id, rule, rule_hash, group['school'], window_start, state, at, "
     "decided_at, reason, toString(measures), event_ids, text['vi'] FROM trucban.transitions",
     "alerts": "SELECT alert, state, at, transition, ordinal, first_firing_at FROM trucban.alerts",
+    "told": "SELECT alert, ordinal, revision, id, rule, group['school'], state, reason, held_by, held_how, "
+    "holds, at FROM trucban.alert_log FINAL",
     "deliveries": "SELECT id, attempt, alert, transition, person, channel, outcome FROM trucban.deliveries",
 }
 

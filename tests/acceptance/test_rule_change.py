@@ -244,8 +244,9 @@ def test_a_rule_changed_under_load_loses_and_repeats_nothing(kind: str, tmp_path
         check_lives(tables)
         reasons = check_rule_in_force(tables, load.absent)
         assert reasons["rule_changed"] > 0
-        check_decisions(tables, stack.decisions())
-        assert check_pushes(stack, tables) == 0
+        decisions = stack.decisions()
+        check_decisions(tables, decisions)
+        assert check_pushes(stack, tables, decisions) == 0
         stack.stop()
     print(
         f"\n{kind}: {load.sent} events, {load.rate:.0f}/s while sending, {len(lives(tables))} alerts, "
