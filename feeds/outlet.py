@@ -110,6 +110,21 @@ def read_meta(broker: str, *, timeout: float = 10.0) -> Meta:
     raise BrokerAway(f"no Kafka broker answers at {broker}")
 
 
+def is_drill(broker: str) -> bool:
+    """Is the stack's clock that of a demo? Raises `BrokerAway` while that is not told either."""
+    try:
+        return tells_of_drill(read_meta(broker), broker)
+    except LogError as error:  # its topics are about to be made by another process
+        raise BrokerAway(str(error)) from error
+
+
+def tells_of_drill(meta: Meta, broker: str) -> bool:
+    """Is the clock in ``meta`` that of a demo? Raises `BrokerAway` where none was told yet."""
+    if meta.clock is None:
+        raise BrokerAway(f"no clock is told at {broker} yet: `trucban pulse` does that")
+    return meta.clock.mode == "demo"
+
+
 def decode_meta(value: bytes) -> Meta:
     """Read a record of ``alerting.meta``; the first one, the epoch, says nothing of these."""
     return msgspec.json.decode(value, type=Meta)

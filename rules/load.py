@@ -21,7 +21,10 @@ CATALOGUE = Path(__file__).parent / "catalogue"
 
 
 def load_rules(directory: Path) -> list[RuleFile]:
-    """All ``*.yaml`` files under a directory, sorted by path. Raises `DocumentError`."""
+    """All ``*.yaml`` files under a directory, sorted by path. Raises `DocumentError`.
+
+    Hidden ones (``.#x.yaml``, ``._x.yaml``) are editors' own and left out.
+    """
     found: list[RuleFile] = []
     faults: list[Fault] = []
     if not directory.is_dir():
@@ -29,7 +32,10 @@ def load_rules(directory: Path) -> list[RuleFile]:
             [Fault(str(directory), 0, 0, "there is no such directory", "a directory of rules")]
         )
     for path in sorted(directory.rglob("*.yaml")):
-        name = path.relative_to(directory).as_posix()
+        relative = path.relative_to(directory)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        name = relative.as_posix()
         try:
             found.append(RuleFile(name, path.read_text(encoding="utf-8-sig")))
         except UnicodeDecodeError as error:

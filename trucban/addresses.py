@@ -19,6 +19,7 @@ CLOCK_FILE = "clock"
 """The newest business time told, ms."""
 FED_FILE = "fed"
 """Is there when what was before the simulated day's start is sent and counted."""
+RULES_FILE = "rules.json"
 
 
 def run_directory(settings: Settings) -> Path:

@@ -7,16 +7,20 @@ the front door gives them. docs/metrics.md is made from `METRICS`, and a test ke
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import functools
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Literal
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
+    generate_latest,
 )
 from prometheus_client import Gauge as PrometheusGauge
 
@@ -69,6 +73,31 @@ CONSOLE_RECORDS: Final = Metric("trucban_console_records_total", "counter", "Rec
 CONSOLE_STREAMS: Final = Metric("trucban_console_streams", "gauge", "Browsers that listen to the console.")
 
 
+OUTBOX_AGE: Final = Metric(
+    "trucban_outbox_age_seconds",
+    "gauge",
+    "Age of the oldest push that is due and neither delivered nor given up; 0: none.",
+)
+OUTBOX_ROWS: Final = Metric("trucban_outbox_rows", "gauge", "Pushes in the outbox.", ("state",))
+PUSHES: Final = Metric(
+    "trucban_pushes_total",
+    "counter",
+    "Attempts to deliver a push, by kind of channel and what came of it (delivered, retry, failed).",
+    ("channel", "outcome"),
+)
+INSERT_AGE: Final = Metric(
+    "trucban_archiver_insert_age_seconds",
+    "gauge",
+    "Seconds since everything that the archiver had read stood in ClickHouse.",
+)
+ARCHIVED_ROWS: Final = Metric(
+    "trucban_archiver_rows_total", "counter", "Rows written into ClickHouse, repeats included.", ("table",)
+)
+INSERT_SECONDS: Final = Metric(
+    "trucban_archiver_insert_seconds_total", "counter", "Seconds spent writing into ClickHouse."
+)
+
+
 def count_metric(what: Count) -> Metric:
     """The Prometheus counter of a count of the streams."""
     return Metric(f"trucban_{what.value}_total", "counter", COUNTS[what], _AGENT)
@@ -88,6 +117,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     CONTROL_FAULTS,
     CONSOLE_RECORDS,
     CONSOLE_STREAMS,
+    OUTBOX_AGE,
+    OUTBOX_ROWS,
+    PUSHES,
+    INSERT_AGE,
+    ARCHIVED_ROWS,
+    INSERT_SECONDS,
 )
 
 
@@ -108,16 +143,24 @@ class Meter:
                 self._gauges[metric.name] = PrometheusGauge(
                     metric.name, metric.help, metric.labels, registry=self.registry
                 )
+        self.ailment: Callable[[], str] = lambda: ""
+        """Says in a sentence what is wrong with the process; empty: it is well. For ``/healthz``."""
         self._names = {what: count_metric(what).name for what in Count}
         self._gauge_names = {what: gauge_metric(what).name for what in Gauge}
 
-    def add(self, metric: Metric, by: float = 1) -> None:
-        """Add to a counter without labels."""
-        self._counters[metric.name].inc(by)
+    def add(self, metric: Metric, by: float = 1, *labels: str) -> None:
+        """Add to a counter, with the values of its labels."""
+        counter = self._counters[metric.name]
+        (counter.labels(*labels) if labels else counter).inc(by)
 
-    def set(self, metric: Metric, value: float) -> None:
-        """Set a gauge without labels."""
-        self._gauges[metric.name].set(value)
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge, with the values of its labels."""
+        gauge = self._gauges[metric.name]
+        (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def follow(self, metric: Metric, value: Callable[[], float]) -> None:
+        """Ask for a gauge's value at each scrape."""
+        self._gauges[metric.name].set_function(value)
 
     def count(self, what: Count, agent: str, partition: int, by: int = 1) -> None:
         """Add ``by`` to a counter of one agent's partition."""
@@ -129,14 +172,47 @@ class Meter:
 
 
 def serve_metrics(meter: Meter, port: int) -> None:
-    """Serve ``/metrics`` on 127.0.0.1 from a thread; ``port`` 0: not at all."""
+    """Serve ``/metrics`` and ``/healthz`` on 127.0.0.1 from a thread; ``port`` 0: not at all."""
     if port == 0:
         return
     disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many series, which nobody reads
     try:
-        start_http_server(port, addr="127.0.0.1", registry=meter.registry)
+        server = _Server(("127.0.0.1", port), functools.partial(_Handler, meter))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             message = f"port {port} for metrics is taken; choose another with --metrics-port (0: none)"
             raise SupervisionError(message) from error
         raise
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, meter: Meter, *arguments: Any) -> None:
+        self._meter = meter
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        """Metrics, or whether the process is well: 200, or 503 with a sentence."""
+        path = self.path.partition("?")[0]
+        if path in ("/metrics", "/"):
+            self._answer(200, generate_latest(self._meter.registry), CONTENT_TYPE_LATEST)
+        elif path == "/healthz":
+            wrong = self._meter.ailment()
+            self._answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode(), "text/plain; charset=utf-8")
+        else:
+            self._answer(404, b"/metrics or /healthz\n", "text/plain; charset=utf-8")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Who scrapes is no news."""

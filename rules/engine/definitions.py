@@ -70,16 +70,11 @@ class Definition:
         pending = {_member(step) for step in children if step.state == "pending"}
         firing = {_member(step) for step in children if step.state in FIRING}
         live = pending | firing
-        names = {
-            step.group.get("class") or step.places.get("school_name") or _member(step)[-1]
-            for step in children
-        }
         return {
             "live": len(live),
             "pending": len(live) - len(firing),
             "firing": len(firing),
             "members": members,
-            "live:list": listed(sorted(names, key=in_order)),
         }
 
     def fires(self, values: Values) -> bool:
@@ -106,11 +101,23 @@ class Definition:
         texts = (("when", self.rule.when), ("recover", self.rule.recover))
         return {name: text for name, text in texts if text}
 
-    def text(self, key: ParentKey, values: Values, names: Members, span: tuple[int, int]) -> dict[str, str]:
-        """What it says in both languages. ``span``: since when, and now, ms."""
-        since, at = span
+    def text(
+        self, key: ParentKey, children: Collection[Transition], values: Values, now: tuple[int, int, Members]
+    ) -> dict[str, str]:
+        """What it says in both languages. ``now``: since when and the present, ms, and who knows names."""
+        since, at, names = now
         group, day = key[1], day_of(key[2] or at)
-        shown: dict[str, float | int | str | None] = {**values, "at": at, "since": since}
+        who = {
+            step.group.get("class") or step.places.get("school_name") or _member(step)[-1]
+            for step in children
+        }
+        listing = listed(sorted(who, key=in_order))
+        shown: dict[str, float | int | str | None] = {
+            **values,
+            "at": at,
+            "since": since,
+            "live:list": listing,
+        }
         if not self.level:
             shown |= {name: names.name(code, day) if name in LEVELS else code for name, code in group}
             return render(self.rule.message, shown)

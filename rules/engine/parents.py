@@ -121,8 +121,7 @@ class Parents:
         """Present measures and text of a firing parent."""
         key = self._keys[step.alert]
         values = self._values(key, now[0])
-        text = self._by_key[key].text(key, values, self._members, (since, now[0]))
-        return _numbers(values), text
+        return numbers(values), self._text(key, values, (since, now[0]))
 
     def forget(self, before: int) -> None:
         """Numbers of episodes in windows that began before an instant are forgotten."""
@@ -134,9 +133,14 @@ class Parents:
 
     def _values(self, key: ParentKey, at: int) -> Values:
         definition = self._by_key[key]
-        children = [self._live[alert].step for alert in sorted(self._children.get(key, ()))]
         members = self._members.count(definition.below, key[1], day_of(key[2] or at))
-        return definition.values(children, members)
+        return definition.values(self._steps(key), members)
+
+    def _steps(self, key: ParentKey) -> list[Transition]:
+        return [self._live[alert].step for alert in self._children.get(key, ())]
+
+    def _text(self, key: ParentKey, values: Values, span: tuple[int, int]) -> dict[str, str]:
+        return self._by_key[key].text(key, self._steps(key), values, (*span, self._members))
 
     def _begin(self, key: ParentKey, now: Now) -> Transition:
         start = key[2] or now[0]
@@ -186,17 +190,13 @@ class Parents:
             at=now[0],
             decided_at=now[1],
             reason=turn[1],
-            measures=_numbers(values),
+            measures=numbers(values),
             limits=definition.limits(),
             positions={},
             event_ids=[],
             title={"vi": rule.title.vi, "en": rule.title.en},
-            text=definition.text(key, values, self._members, (since, now[0])),
+            text=self._text(key, values, (since, now[0])),
             notify=list(rule.notify),
             places={},
             inhibited_by=list(rule.inhibited_by),
         )
-
-
-def _numbers(values: Values) -> dict[str, float | None]:
-    return numbers({name: value for name, value in values.items() if not name.endswith(":list")})

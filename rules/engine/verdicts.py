@@ -8,6 +8,7 @@ from rules.engine.configured import UNCONFIGURED, Configured
 from rules.engine.deadlines import Deadlines
 from rules.engine.definitions import counted_by
 from rules.engine.due import Agenda, Domain
+from rules.engine.episodes import ending_reason, opening_reason
 from rules.engine.expected import Expected
 from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey, Reason, alert_id, silent_from
@@ -332,6 +333,7 @@ class Verdicts:
         self, rule: Rule, alert: Alert, key: AlertKey, values: Values, *, at: int, reason: Reason
     ) -> None:
         self._found_on(rule, key, alert)
+        reason = opening_reason(rule, key, self.alerts, reason)
         self._step(rule, alert, "firing", reason, at=at, values=values)
 
     def _found_on(self, rule: Rule, key: AlertKey, alert: Alert) -> None:
@@ -342,7 +344,8 @@ class Verdicts:
     def _end(self, rule: Rule, key: AlertKey, alert: Alert, state: State, reason: Reason, *, at: int) -> None:
         del self.alerts[key]
         self.agenda.cancel(key)
-        self._step(rule, alert, state, reason, at=at, values=self._values(rule, key[1], key[2]))
+        values = self._values(rule, key[1], key[2])
+        self._step(rule, alert, state, ending_reason(alert, reason), at=at, values=values)
 
     def _step(
         self, rule: Rule, alert: Alert, state: State, reason: Reason, *, at: int, values: Values

@@ -100,7 +100,15 @@ def test_the_next_life_knows_how_far_it_has_come() -> None:
 
 def pulse_settings(tmp_path: Path, clock: str, *, fed: bool = True) -> PulseSettings:
     return PulseSettings(
-        "b:1", 2, parse_clock(clock), tmp_path, None, tmp_path / "clock", tmp_path / "ready", fed
+        "b:1",
+        2,
+        parse_clock(clock),
+        tmp_path,
+        None,
+        tmp_path / "clock",
+        tmp_path / "ready",
+        tmp_path / "rules.json",
+        fed,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import Any
 
@@ -75,6 +75,29 @@ def check_life(logs: Logs) -> dict[str, list[Transition]]:
 
 def _unheld(step: Transition) -> Transition:
     return msgspec.structs.replace(step, held_by="", held_how="", holds=0)
+
+
+def check_episodes(life: dict[str, list[Transition]]) -> int:
+    """Who goes on took over from one alert of the window before, whose close says so; gives how often.
+
+    Of an instant at which windows meet: no more alerts end as continued than were taken over, and who was
+    taken over had fired and does not say that it ended with its window.
+    """
+    taken: Counter[Key] = Counter()
+    continued: Counter[Key] = Counter()
+    able: Counter[Key] = Counter()
+    for steps in life.values():
+        rule, group = steps[0].rule, tuple(sorted(steps[0].group.items()))
+        fired = [step.reason for step in steps if step.state == "firing"]
+        last = steps[-1].reason if steps[-1].state == "resolved" else ""
+        taken[rule, group, steps[0].window_start] += fired[:1] == ["window_continued"]
+        continued[rule, group, steps[0].window_end] += last == "window_continued"
+        able[rule, group, steps[0].window_end] += bool(fired) and last != "window_ended"
+    for key in taken | continued:
+        assert continued[key] <= taken[key] <= able[key], (
+            f"{key}: {continued[key]}, {taken[key]}, {able[key]}"
+        )
+    return taken.total()
 
 
 def check_counts(logs: Logs, expected: dict[str, dict[tuple[str, int], dict[str, int]]]) -> None:

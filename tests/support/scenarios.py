@@ -67,9 +67,9 @@ class Played:
         station.tape.values = [None] * position
         station.tape.headers = [()] * position
         station.tape.stamps = [0] * position
-        station._read = [position]  # noqa: SLF001
+        station._read = [position]
         station.panes = [b""] * before.judge.position
-        station._told = before.correlate.position  # noqa: SLF001
+        station._told = before.correlate.position
         station.counts = [reborn(before.counts[0], lambda: CountCore(0, ONE))]
         station.judge = reborn(before.judge, lambda: JudgeCore(0, ONE))
         station.correlate = reborn(before.correlate, lambda: CorrelateCore(0, ONE))

@@ -14,6 +14,7 @@ from types import FrameType
 from schemas.errors import SettingsError
 from trucban.addresses import (
     CLOCK_FILE,
+    RULES_FILE,
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
@@ -66,21 +67,24 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
 
 def notifier(settings: Settings, args: argparse.Namespace) -> int:
     """Decide and deliver until SIGTERM."""
-    begin(settings, args.name or "notifier")
+    meter = begin(settings, args.name or "notifier")
+    from feeds.outlet import is_drill
     from notify.notifier import run_notifier
     from notify.settings import NotifierSettings
+    from trucban.measured import NotifierMeter
 
     if settings.oncall is not None:
         _must_exist(settings.oncall, "oncall")
+    broker = broker_address(settings)
+    chosen = NotifierSettings(
+        broker=broker,
+        database=database_url(settings, PATIENCE),
+        oncall=settings.oncall,
+        public_url=console_url(settings),
+    )
+    measured = NotifierMeter(meter)
     asyncio.run(
-        run_notifier(
-            NotifierSettings(
-                broker=broker_address(settings),
-                database=database_url(settings, PATIENCE),
-                oncall=settings.oncall,
-                public_url=console_url(settings),
-            )
-        )
+        run_notifier(chosen, drill=lambda: is_drill(broker), measures=measured, begun=measured.follow)
     )
     return 0
 
@@ -131,6 +135,7 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
             clock_file=run_directory(settings) / CLOCK_FILE,
             ready_file=run_directory(settings) / TOPICS_FILE,
             fed=settings.feed == "day",
+            state_file=run_directory(settings) / RULES_FILE,
         ),
         meter,
         stop_at_signals(),
@@ -140,10 +145,17 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
 
 def archiver(settings: Settings, args: argparse.Namespace) -> int:
     """Write the log into ClickHouse until SIGTERM."""
-    begin(settings, args.name or "archiver")
+    meter = begin(settings, args.name or "archiver")
     from streams.archiver import run_archiver
+    from trucban.measured import ArchiverMeter
 
-    run_archiver(broker_address(settings), clickhouse_url(settings, PATIENCE))
+    measured = ArchiverMeter(meter)
+    run_archiver(
+        broker_address(settings),
+        clickhouse_url(settings, PATIENCE),
+        wrote=measured.wrote,
+        begun=measured.follow,
+    )
     return 0
 
 

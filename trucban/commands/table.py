@@ -165,6 +165,37 @@ COMMANDS: Final[tuple[Command, ...]] = (
         (Argument("type", "name of an event type", (("nargs", "?"),)),),
     ),
     Command(
+        "notify test",
+        "send a test push to a person of the on-call file, over each of their channels or one",
+        "trucban.commands.notify:test",
+        ("oncall", "host", "console_port", "public_url"),
+        (
+            Argument("person", "code of the person"),
+            Argument("--channel", "only the channel of this name", (("metavar", "NAME"), ("default", ""))),
+        ),
+    ),
+    Command(
+        "doctor",
+        "what this machine and this installation lack, and what to do about it",
+        "trucban.commands.doctor:run",
+        (
+            *_STACK,
+            "clickhouse",
+            "database",
+            "rules",
+            "reference",
+            "oncall",
+            "clock",
+            "workers",
+            "host",
+            "broker_port",
+            "clickhouse_port",
+            "console_port",
+            "metrics_port",
+        ),
+        (_JSON,),
+    ),
+    Command(
         "rules check",
         "all faults in the rule files, with line and column",
         "trucban.commands.rules:check",
@@ -180,7 +211,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
 )
 
-GROUPS: Final = {"rules": "the rule authors' tools"}
+GROUPS: Final = {"notify": "who is told, tried out", "rules": "the rule authors' tools"}
 
 EXIT_CODES: Final[tuple[tuple[int, str], ...]] = (
     (0, "done; for `up`: stopped cleanly"),
