@@ -133,9 +133,9 @@ class Expect:
 class Rollup:
     """Where many alerts of a rule are one of the unit above them.
 
-    For each unit of ``along`` (kinds of units, from below): an alert when at least ``least`` of its members
-    (schools, or classes where the rule is grouped by class) fire and they are more than ``share`` (0–1) of
-    all; it ends when fewer than half of either do.
+    For each unit of ``along`` (kinds of units, from below): an alert when one of its members (schools, or
+    classes where the rule is grouped by class) fires and at least ``least`` fire or are pending, which are
+    more than ``share`` (0–1) of all and not all of one unit below; it ends when fewer than half are left.
     """
 
     along: tuple[str, ...]

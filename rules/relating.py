@@ -17,6 +17,7 @@ from rules.model import LEAST, SHARE, Rollup, Rule, Window
 from rules.nodes import Report, Scalar, entries, scalar, scalars
 from rules.sql import Type
 from schemas.errors import Fault
+from schemas.events import EVENT_TYPES
 from schemas.nearest import nearest
 
 OVER_NUMBERS: Final = ("live", "pending", "firing", "members")
@@ -33,7 +34,9 @@ def read_over(document: Document, report: Report) -> Compiled:
     types: dict[str, Type] = dict.fromkeys(OVER_NUMBERS, "number")
     when = condition(document.when, report, types)
     recover = condition(document.recover, report, types)
-    known = [name for name in (*LEVELS, *REFERENCE_DIMENSIONS, "session") if name != "school_name"]
+    dimensions = sorted({name for kind in EVENT_TYPES.values() for name in kind.dimensions})
+    places = [name for name in REFERENCE_DIMENSIONS if name != "school_name"]
+    known = list(dict.fromkeys((*LEVELS, *places, *dimensions)))
     for group in document.group_by:
         if group.text not in known:
             message = f"alerts cannot be grouped by {group.text!r}"

@@ -29,9 +29,9 @@ _SESSIONS: Final = {
     "full_day": ("cả ngày", "full day"),
 }
 _ROLLED_UP: Final = Text(
-    vi="{place}: {firing}/{members} {kind} cùng có cảnh báo “{title}” từ {since:time}: {live:list}. "
+    vi="{place}: {live}/{members} {kind} cùng có cảnh báo “{title}” từ {since:time}: {live:list}. "
     "Đề nghị xem xét chung, không xử lý từng nơi.",
-    en="{place}: {firing} of {members} {kind} have the alert “{title}” since {since:time}: {live:list}. "
+    en="{place}: {live} of {members} {kind} have the alert “{title}” since {since:time}: {live:list}. "
     "Please look at them together.",
 )
 
@@ -44,6 +44,8 @@ class Definition:
     below: Rule
     """Whose alerts it counts; of a roll-up the same rule."""
     level: str = ""
+    lower: str = ""
+    """Of a roll-up the unit it rolls up to before ``level``; empty: none."""
 
     def key_of(self, labels: Mapping[str, str], window_start: int) -> ParentKey | None:
         """The parent that an alert with these labels counts for; None: none, for it lacks a label."""
@@ -70,19 +72,22 @@ class Definition:
         pending = {_member(step) for step in children if step.state == "pending"}
         firing = {_member(step) for step in children if step.state in FIRING}
         live = pending | firing
+        units = {labels_of(step).get(self.lower) for step in children}
         return {
             "live": len(live),
             "pending": len(live) - len(firing),
             "firing": len(firing),
             "members": members,
-        }
+        } | ({"units": len(units)} if self.lower else {})
 
     def fires(self, values: Values) -> bool:
         """Does it begin?"""
         if not self.level:
             return measures_of(self.rule).when(values) is True
-        firing, members, rollup = _counted(values, self.rule.rollup)
-        return bool(members) and firing >= rollup.least and firing > rollup.share * members
+        live, members, rollup = _counted(values, self.rule.rollup)
+        several = not self.lower or _number(values, "units") > 1  # else it is an alert of that unit
+        many = live >= rollup.least and live > rollup.share * members
+        return bool(members) and several and many and _number(values, "firing") > 0
 
     def ends(self, values: Values) -> bool:
         """Is it over?"""
@@ -90,14 +95,14 @@ class Definition:
             return True
         if not self.level:
             return measures_of(self.rule).recovers(values)
-        firing, members, rollup = _counted(values, self.rule.rollup)
-        return firing * 2 < rollup.least or firing * 2 <= rollup.share * members
+        live, members, rollup = _counted(values, self.rule.rollup)
+        return live * 2 < rollup.least or live * 2 <= rollup.share * members
 
     def limits(self) -> dict[str, str]:
         """What the measures were held against, as text."""
         rollup = self.rule.rollup
         if self.level and rollup is not None:
-            return {"when": f"firing >= {rollup.least} and firing > {rollup.share:.0%} of members"}
+            return {"when": f"live >= {rollup.least} and live > {rollup.share:.0%} of members"}
         texts = (("when", self.rule.when), ("recover", self.rule.recover))
         return {name: text for name, text in texts if text}
 
@@ -138,8 +143,9 @@ def definitions(rules: RuleSet) -> dict[str, tuple[Definition, ...]]:
     by_name = {rule.name: rule for rule in rules.rules}
     found: dict[str, list[Definition]] = {}
     for rule in rules.rules:
-        for level in rule.rollup.along if rule.rollup else ():
-            found.setdefault(rule.name, []).append(Definition(rule, rule, level))
+        along = rule.rollup.along if rule.rollup else ()
+        for lower, level in zip(("", *along), along, strict=False):
+            found.setdefault(rule.name, []).append(Definition(rule, rule, level, lower))
     for rule in rules.composites:
         if rule.over in by_name:
             found.setdefault(rule.over, []).append(Definition(rule, by_name[rule.over]))
@@ -169,9 +175,12 @@ def _member(step: Transition) -> tuple[str, ...]:
 
 
 def _counted(values: Values, rollup: Rollup | None) -> tuple[int, int, Rollup]:
-    firing, members = values["firing"], values["members"]
-    assert isinstance(firing, int)
-    return firing, members if isinstance(members, int) else 0, rollup or Rollup(())
+    return _number(values, "live"), _number(values, "members"), rollup or Rollup(())
+
+
+def _number(values: Values, name: str) -> int:
+    value = values[name]
+    return value if isinstance(value, int) else 0
 
 
 def _place(group: Group, level: str, names: Members, day: int, language: int) -> str:

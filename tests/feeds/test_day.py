@@ -138,7 +138,7 @@ def test_nothing_at_all_comes_from_a_silent_vendors_schools() -> None:
     assert {e.value for e in ordinary} - {e.value for e in events} == {
         e.value for e in ordinary if b"heartbeat" in e.value and first <= e.time < last
     }
-    assert beats == 13
+    assert beats == 12
 
 
 def test_what_waited_comes_soon_after_in_its_order_and_with_its_own_time() -> None:

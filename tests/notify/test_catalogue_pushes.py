@@ -61,6 +61,13 @@ PUSHES = {
             "mức cho phép 2 %. Đề nghị bộ phận kỹ thuật kiểm tra lý do từ chối và gửi lại."
         ),
     ),
+    "vendor-sync-failing": (
+        "[P2] Nhà cung cấp đồng bộ lỗi: V1",
+        (
+            "Nhà cung cấp V1: đồng bộ lên moet bị từ chối ở 3 trường từ 09:25: Tiểu học A, Tiểu học B, "
+            "Tiểu học C; mức cho phép là 2 % số bản ghi. Đề nghị gọi nhà cung cấp và gửi lại sau khi sửa."
+        ),
+    ),
     "vendor-outage": (
         "[P1] Nhà cung cấp mất kết nối: V1",
         (

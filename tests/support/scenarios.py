@@ -23,9 +23,9 @@ from tests.support.engine import ONE, Station, reborn
 
 DAY = parse_day("2026-10-05")
 DISTRICT = load_reference(Path(__file__).parents[2] / "examples" / "thanh-tri")
-WATCHED = (6 * 60 + 30, 15 * 60)
+WATCHED = (6 * 60 + 30, 14 * 60)
 """From when to when (minute of the day) the day is played; later only heartbeats and people going home."""
-EVERY = 20_000
+EVERY = 60_000
 """Between pulses, ms."""
 
 Record = tuple[bytes, Headers]

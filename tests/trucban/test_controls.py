@@ -44,7 +44,7 @@ def test_the_first_version_is_published_and_then_nothing_until_it_changes(rules:
     told = controls.acknowledge(change)
     assert told == {"rules": hash_rules(load_rules(rules))}
     assert controls.poll().config is None
-    (rules / "source" / "sync-failing.yaml").unlink()
+    (rules / "attendance" / "school-day-absence.yaml").unlink()
     assert controls.poll().config == Config(rules=load_rules(rules))
 
 
