@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,6 +83,8 @@ class SchoolRoll:
     closed: dict[Pair, Closing] = field(default_factory=dict)
     marks: dict[Pair, int] = field(default_factory=dict)
     """Marks received; a repeated mark counts again."""
+    counted: tuple[frozenset[Pair], list[int]] | None = None
+    """`closing_minutes` of the rolls that were asked for last; to be emptied when a roll is closed."""
 
 
 def plan_day(reference: Reference, day: int) -> DayPlan:
@@ -102,10 +104,20 @@ def plan_day(reference: Reference, day: int) -> DayPlan:
     for plan_ in schools.values():
         groups.setdefault(plan_.commune, []).append(plan_.code)
     named = [
-        (code, valid[code].name if code in valid else "", tuple(sorted(codes, key=lambda c: schools[c].name)))
+        (
+            code,
+            valid[code].name if code in valid else "",
+            tuple(sorted(codes, key=lambda c: natural(schools[c].name))),
+        )
         for code, codes in groups.items()
     ]
-    return DayPlan(day, schools, tuple(sorted(named, key=lambda entry: (entry[1], entry[0]))))
+    return DayPlan(day, schools, tuple(sorted(named, key=lambda entry: (natural(entry[1]), entry[0]))))
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key by which names are in order and the numbers in them too: 2 before 10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
 def _school(
@@ -186,9 +198,19 @@ def state_of(
     return "filling" if opened or closed or (roll is not None and roll.marks) else "not_due"
 
 
-def closed_of(roll: SchoolRoll | None, due: Collection[Pair]) -> int:
+def closing_minutes(roll: SchoolRoll | None, due: frozenset[Pair]) -> list[int]:
+    """Minutes of the day at which the rolls that are due were closed, in no order."""
+    if roll is None:
+        return []
+    if roll.counted is None or roll.counted[0] is not due:
+        found = [minute_of(closing.at) for pair, closing in roll.closed.items() if pair in due]
+        roll.counted = due, found
+    return roll.counted[1]
+
+
+def closed_of(roll: SchoolRoll | None, due: frozenset[Pair]) -> int:
     """How many of the rolls that are due are closed."""
-    return 0 if roll is None else sum(pair in roll.closed for pair in due)
+    return len(closing_minutes(roll, due))
 
 
 def shown(pupils: int) -> int | None:

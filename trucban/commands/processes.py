@@ -13,12 +13,13 @@ from types import FrameType
 
 from schemas.errors import SettingsError
 from trucban.addresses import (
+    RULES_FILE,
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
     console_url,
     database_url,
-    metrics_ports,
+    process_ports,
     run_directory,
 )
 from trucban.logs import configure_logs
@@ -88,6 +89,7 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
     """Serve the wall until SIGTERM."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     meter = begin(settings, args.name or "console")
+    from console.files import read_files_state
     from console.server import ConsoleSettings, run_console
 
     def report(records: int, streams: int) -> None:
@@ -101,7 +103,8 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
         chosen = ConsoleSettings(
             broker=broker_address(settings),
             clickhouse=lambda: clickhouse_url(settings),
-            worker_ports=lambda: metrics_ports(settings),
+            process_ports=lambda: process_ports(settings),
+            files=lambda: read_files_state(run_directory(settings) / RULES_FILE),
             host=settings.host,
             port=settings.console_port,
         )
