@@ -9,6 +9,7 @@ from typing import Any
 from console.roll import HIDDEN_BELOW
 from schemas.wire import Transition
 from store.clickhouse.client import ClickHouse
+from store.rejected import RejectedGroup, rejected_groups
 
 WINDOWS = 40
 _COMPARED = re.compile(
@@ -26,18 +27,6 @@ class Event:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedGroup:
-    """Rejected events of one source and reason."""
-
-    source: str
-    reason: str
-    field: str
-    count: int
-    newest: str
-    message: str
-
-
 def compared(condition: str) -> tuple[str, float] | None:
     """The measure that a condition compares with a number, and that number: the last such comparison.
 
@@ -52,10 +41,17 @@ def measure_history(url: str, change: Transition, measure: str) -> list[tuple[st
     rows = _ask(
         url,
         "SELECT formatDateTime(window_start, '%d/%m %H:%i'), measures[{measure:String}] "  # noqa: S608
-        "FROM trucban.aggregates WHERE rule = {rule:String} AND `group` = {group:Map(String, String)} "
+        "FROM trucban.aggregates WHERE rule = {rule:String} "
+        "AND length(`group`) = length({keys:Array(String)}) "
+        "AND arrayAll((k, v) -> `group`[k] = v, {keys:Array(String)}, {values:Array(String)}) "
         "AND measures[{measure:String}] IS NOT NULL ORDER BY window_start DESC, version DESC "
         f"LIMIT 1 BY window_start LIMIT {WINDOWS}",
-        {"measure": measure, "rule": change.rule, "group": change.group},
+        {
+            "measure": measure,
+            "rule": change.rule,
+            "keys": [*change.group],
+            "values": [*change.group.values()],
+        },
     )
     return [(str(at), float(value)) for at, value in reversed(rows)]
 
@@ -71,16 +67,13 @@ def events_of(url: str, ids: list[str]) -> list[Event]:
     return [Event(*map(str, row)) for row in rows]
 
 
-def rejected_groups(url: str) -> list[RejectedGroup]:
+def rejected(url: str) -> list[RejectedGroup]:
     """Rejected events by source, reason and field, most first. Raises StoreError."""
-    rows = _ask(
-        url,
-        "SELECT source, reason, field, count() AS n, formatDateTime(max(arrived), '%d/%m %H:%i:%S'), "
-        "argMax(message, arrived) FROM trucban.rejected GROUP BY source, reason, field "
-        "ORDER BY n DESC, source, reason, field LIMIT 200",
-        {},
-    )
-    return [RejectedGroup(str(a), str(b), str(c), int(n), str(d), str(e)) for a, b, c, n, d, e in rows]
+    client = ClickHouse(url, timeout=5)
+    try:
+        return rejected_groups(client)
+    finally:
+        client.close()
 
 
 def hides(measures: dict[str, float | None]) -> bool:

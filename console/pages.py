@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from console import history
 from console.chart import measure_svg
@@ -16,11 +19,15 @@ from console.state import since_of
 from console.view import Alert, alert_of, clock_text
 from console.words import Lang, reason_text, state_text
 from schemas.civil import day_text
-from schemas.errors import SettingsError, StoreError
+from schemas.errors import SettingsError, StoreAway, StoreError
+from schemas.nearest import nearest
 from schemas.wire import Transition
+from store.rejected import RejectedGroup
 
 if TYPE_CHECKING:
     from console.server import ConsoleSettings
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -180,8 +187,14 @@ class Pages:
 
     def rejected(self, lang: Lang, _about: str) -> tuple[int, str]:
         """Rejected events with reason and count by source."""
-        groups = self._asked(history.rejected_groups)
-        return 200, self._render("rejected.html", lang, self._feed.published, groups=groups)
+        groups = self._asked(history.rejected)
+        with self._feed.lock:
+            plan = self._feed.state.plan()
+        known = set(plan.schools) if plan else set()
+        commands = [(group, replay_command(self._settings.data_dir, group, known))
+                    for group in groups or [] if group.school]  # fmt: skip
+        now = self._feed.published
+        return 200, self._render("rejected.html", lang, now, groups=groups, commands=commands)
 
     # ---------------------------------------------------------------------------------------------
 
@@ -189,14 +202,25 @@ class Pages:
         """An answer of ClickHouse; None while it is away."""
         try:
             return question(self._settings.clickhouse())
-        except (StoreError, SettingsError):
+        except (StoreAway, SettingsError):
             return None  # the page says so
+        except StoreError as error:
+            log.error("ClickHouse refused what a page asked", error=str(error))  # noqa: TRY400
+            return None
 
     def _absent(self, lang: Lang, key: str, status: int = 404) -> tuple[int, str]:
         return status, self._render("absent.html", lang, self._feed.published, key=key)
 
     def _render(self, name: str, lang: Lang, now: Published, **more: Any) -> str:
         return self._renderer.render(name, lang, now, self._settings.files(), **more)
+
+
+def replay_command(data_dir: str, group: RejectedGroup, known: set[str]) -> str:
+    """The command that sends a source's events again under another school: the nearest code, if any is."""
+    new = nearest(group.school, known) or "MÃ_ĐÚNG"
+    where = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
+    pair = shlex.quote(f"{group.school}={new}")
+    return f"trucban rejected replay{where} --source {shlex.quote(group.source)} --map {pair}"
 
 
 def _measures(change: Transition) -> list[tuple[str, float]]:

@@ -46,6 +46,8 @@ class ConsoleSettings:
     """Metrics ports of the processes of this installation; 0: it has none."""
     files: Callable[[], FilesState] = lambda: UNKNOWN
     """What became of the rule and reference files."""
+    data_dir: str = ""
+    """Data directory of this installation, for the commands that a page shows."""
     host: str = "127.0.0.1"
     port: int = 8600
 

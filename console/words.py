@@ -102,14 +102,17 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "field": ("Trường dữ liệu", "Field"),
     "example": ("Ví dụ", "Example"),
     "newest": ("Gần nhất", "Newest"),
+    "unknown_school": ("Trường không có trong danh mục", "Unknown schools"),
     "unknown_school_help": (
         (
-            "unknown_school: mã trường không có trong danh mục. Thêm mã vào tệp đơn vị rồi gửi lại bằng "
-            "trucban send."
+            "Nếu mã đúng mà danh mục thiếu: thêm trường vào tệp đơn vị, rồi chạy trucban rejected replay "
+            "--reason unknown_school. Nếu nguồn gửi sai mã: chạy lệnh dưới đây với mã đúng sau dấu =. Chạy "
+            "lại không tính hai lần."
         ),
         (
-            "unknown_school: the code is not in the reference data. Add it to the units file, then send the "
-            "events again with trucban send."
+            "Where the code is right and the reference data lacks it: add the school to the units file, then "
+            "run trucban rejected replay --reason unknown_school. Where the source names a wrong code: run "
+            "the command below with the right one after the =. Running it twice counts once."
         ),
     ),
     "history_away": (

@@ -208,34 +208,6 @@ async def test_the_link_in_a_push_leads_to_the_alerts_page(url: str) -> None:
         assert "Vắng 58/410" in await answer.text()
 
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here (apt-get install chromium)")
-@pytest.mark.parametrize(
-    ("width", "height", "path"), [(1920, 1080, "/"), (3840, 2160, "/"), (360, 740, "/phone")]
-)
-async def test_in_a_browser(url: str, width: int, height: int, path: str, tmp_path: Path) -> None:
-    from axe_playwright_python.async_playwright import Axe
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
-        await page.goto(url + path, wait_until="domcontentloaded")
-        await page.wait_for_timeout(1500)
-        await page.screenshot(path=tmp_path / "wall.png")
-        size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
-        wide, high = await page.evaluate(size)
-        assert wide <= width
-        assert path != "/" or high <= height
-        result = await Axe().run(page)
-        assert [
-            v["id"] + str([n["html"][:90] for n in v["nodes"][:2]]) for v in result.response["violations"]
-        ] == []
-        await browser.close()
-
-
 def test_what_count_accepts_is_what_the_feed_reads() -> None:
     from console.feed import Feed
     from rules.engine.count import CountCore

@@ -113,6 +113,12 @@ class StillFeed:
         self.pulsing = True
         self.wall = wall_of(state, 5)
 
+    def publish(self) -> None:
+        """Make a new wall of the state as it is now, as the feed does each half second."""
+        with self.lock:
+            self.wall = wall_of(self.state, 5)
+        self.number += 1
+
     @property
     def published(self) -> Published:
         now = time.monotonic()

@@ -42,7 +42,10 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
     from schemas.wire import CoreOptions
     from streams.app import Cores, WorkerSettings
     from streams.running import run_worker
+    from trucban.core_metrics import CoreWatch
 
+    cores = CoreWatch()
+    meter.registry.register(cores)
     options = CoreOptions(settings.partitions, judge_partitions(settings.partitions))
     name = args.name or f"{socket.gethostname()}-{os.getpid()}"
     directory = settings.data_dir / "faust" / name
@@ -56,7 +59,7 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
             metrics=meter,
         ),
         Cores(
-            count=lambda partition: CountCore(partition, options),
+            count=lambda partition: cores.watch(CountCore(partition, options)),
             judge=lambda partition: JudgeCore(partition, options),
             correlate=lambda partition: CorrelateCore(partition, options),
         ),
@@ -105,6 +108,7 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
             clickhouse=lambda: clickhouse_url(settings),
             process_ports=lambda: process_ports(settings),
             files=lambda: read_files_state(run_directory(settings) / RULES_FILE),
+            data_dir=str(settings.data_dir),
             host=settings.host,
             port=settings.console_port,
         )
