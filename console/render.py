@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from console.chart import progress_svg, share_svg, span_of
 from console.feed import Published
 from console.files import FilesState
 from console.view import TILES_AT_MOST, Alert, Commune, Tile, Wall
-from console.words import STATES, Lang, reason_text, state_text, word
+from console.words import STATES, WEEKDAYS, Lang, reason_text, state_text, word
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 GRAVE: Final = ("late", "silent", "unjudged", "never")
@@ -43,6 +44,8 @@ class Renderer:
             wall=wall,
             by_commune=by_commune(wall),
             rules=rules,
+            date=date_text(wall.date, lang),
+            rate=number_text(wall.rate, lang),
             states=STATES,
             grave=GRAVE,
             ticks=_ticks(wall),
@@ -63,9 +66,9 @@ class Renderer:
         return msgspec.json.encode(
             {
                 "clock": wall.clock,
-                "date": wall.date,
+                "date": date_text(wall.date, lang),
                 "mode": wall.mode,
-                "rate": wall.rate,
+                "rate": number_text(wall.rate, lang),
                 "firing": wall.firing,
                 "unjudged": wall.totals.get("unjudged", 0),
                 "tiles": _tiles(wall, lang),
@@ -98,6 +101,14 @@ def number_text(value: float | None, lang: Lang) -> str:
     if value >= 100 or value == int(value):
         return grouped(round(value), lang)
     return f"{value:.1f}".replace(".", "." if lang == "en" else ",")
+
+
+def date_text(date: str, lang: Lang) -> str:
+    """A civil date as people say it: "Thứ Hai 07/09/2026"; nothing before there is one."""
+    if not date:
+        return ""
+    known = dt.date.fromisoformat(date)
+    return f"{WEEKDAYS[known.weekday()][lang == 'en']} {known:%d/%m/%Y}"
 
 
 def holds_text(alert: Alert, lang: Lang) -> str:

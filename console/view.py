@@ -19,7 +19,7 @@ TILES_AT_MOST = 300
 """With more schools than this the wall shows one tile for each commune: nobody reads smaller names."""
 _LEVELS = (
     ("Mầm non", "MN"), ("mầm non", "MN"), ("Tiểu học", "TH"), ("tiểu học", "TH"),
-    ("Trung học cơ sở", "THCS"), ("Trung học phổ thông", "THPT"),
+    ("Trung học cơ sở", "THCS"), ("Trung học phổ thông", "THPT"), ("THCS", "THCS"), ("THPT", "THPT"),
 )  # fmt: skip
 _SHORT = (("Trường ", ""), *_LEVELS)
 _UNITS = ("Thị trấn ", "Phường ", "Xã ")

@@ -161,6 +161,11 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "now": ("bây giờ", "now"),
 }
 
+WEEKDAYS: Final = (
+    ("Thứ Hai", "Mon"), ("Thứ Ba", "Tue"), ("Thứ Tư", "Wed"), ("Thứ Năm", "Thu"), ("Thứ Sáu", "Fri"),
+    ("Thứ Bảy", "Sat"), ("Chủ nhật", "Sun"),
+)  # fmt: skip
+
 REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "threshold": ("số đo vượt ngưỡng", "the measure passed its limit"),
     "met": ("điều kiện đã đúng", "the condition is met"),

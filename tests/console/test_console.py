@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from console.files import FilesState, read_files_state
 from console.history import compared, hides
-from console.render import by_commune, commune_words, holds_text
-from console.roll import shown
+from console.render import by_commune, commune_words, date_text, holds_text
+from console.roll import natural, shown
 from console.server import CSP, Console, ConsoleSettings
 from console.state import since_of
-from console.view import Commune, short_name, wall_of
+from console.view import Commune, level_of, short_name, wall_of
 from notify.message import compose
 from oncall.model import Decision, Person
 from rules.engine.configured import encode_config
@@ -127,6 +127,10 @@ def test_small_numbers_are_hidden() -> None:
 
 def test_names_and_conditions() -> None:
     assert short_name("Trường Tiểu học Kim Đồng") == "TH Kim Đồng"
+    names = ("Trường THCS Phú Đào", "Mầm non Hoa Sen 2", "Trường Hoa Mai")
+    assert [level_of(name) for name in names] == [("THCS", "Phú Đào"), ("MN", "Hoa Sen 2"), ("", "Hoa Mai")]
+    assert sorted(["Lê Lợi 10", "Lê Lợi 2", "Ánh"], key=natural) == ["Lê Lợi 2", "Lê Lợi 10", "Ánh"]
+    assert [date_text("2026-09-07", "vi"), date_text("", "en")] == ["Thứ Hai 07/09/2026", ""]
     assert compared("marked >= 15 and rate > greatest(0.08, usual.mean)") == ("rate", 0.08)
     assert compared("silent") is None
 

@@ -38,7 +38,7 @@ def worker() -> bytes:
 def test_a_workers_own_numbers_in_order() -> None:
     found = look_inside({"worker-1": parse(worker().decode()), "worker-2": None}, 1000)
     assert found.rows == (AgentRow("count", 0, "worker-1", 7, 4, 2, 0, 10, 1500),)
-    assert found.rejected == (("unknown_school", 1),)
+    assert found.rejected == (("unknown_school", 1.0),)
     assert found.away == ("worker-2",)
     facts = {"lag": 7, "counted": 1, "repeats": 1, "late_events": 0, "live_panes": 0, "transitions": 12}
     assert {name: value for name, value in found.facts.items() if value is not None} == facts
