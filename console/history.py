@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from console.roll import HIDDEN_BELOW
 from schemas.wire import Transition
 from store.clickhouse.client import ClickHouse
 from store.rejected import RejectedGroup, rejected_groups
@@ -74,13 +73,6 @@ def rejected(url: str) -> list[RejectedGroup]:
         return rejected_groups(client)
     finally:
         client.close()
-
-
-def hides(measures: dict[str, float | None]) -> bool:
-    """Whether measures hold a count of 1 to 4, which could be pupils: then none of them is shown."""
-    return any(
-        value is not None and value == int(value) and 0 < value < HIDDEN_BELOW for value in measures.values()
-    )
 
 
 def _ask(url: str, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from console.chart import measure_svg
 from console.feed import Feed, Published
 from console.inside import look_inside, scrape
 from console.render import Renderer, chosen, number_text
-from console.roll import closed_of, minute_of, shown
+from console.roll import closed_of, hides, minute_of, shown
 from console.state import since_of
 from console.view import Alert, alert_of, clock_text
 from console.words import Lang, reason_text, state_text
@@ -134,7 +134,7 @@ class Pages:
         last = changes[-1]
         if "pupil" in last.group:
             return self._absent(lang, "pupil_page", 403)
-        hidden = history.hides(last.measures)
+        hidden = hides(last.measures)
         against = history.compared(last.limits.get("when", ""))
         svg = ""
         values: list[tuple[str, float]] | None = []

@@ -33,6 +33,8 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        for name in self._environment.list_templates(["html"]):
+            self._environment.get_template(name)  # compiled now, not while the first browser waits
 
     def render(self, name: str, lang: Lang, now: Published, rules: FilesState, **more: Any) -> str:
         """One template. ``more``: what only this one needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,11 @@ OPENS_BEFORE: Final = 60
 """Minutes before its deadline from which on a roll call counts as open."""
 HIDDEN_BELOW: Final = 5
 """Numbers of pupils below this are not shown."""
+
+NOT_PUPILS: Final = frozenset(
+    {"missing", "expected", "firing", "pending", "members", "batches", "sent", "failed", "failing"}
+)
+"""Measures that count classes, schools or records: they are shown however small they are."""
 
 Pair = tuple[str, str]
 """A class's code and a session."""
@@ -216,3 +222,11 @@ def closed_of(roll: SchoolRoll | None, due: frozenset[Pair]) -> int:
 def shown(pupils: int) -> int | None:
     """A number of pupils as it may be shown; None: hidden, because it is below `HIDDEN_BELOW`."""
     return None if pupils < HIDDEN_BELOW else pupils
+
+
+def hides(measures: Mapping[str, float | None]) -> bool:
+    """Whether measures hold a count of 1 to 4, which could be pupils: then none of them is shown."""
+    return any(
+        value is not None and value == int(value) and 0 < value < HIDDEN_BELOW and name not in NOT_PUPILS
+        for name, value in measures.items()
+    )

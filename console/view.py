@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-from console.roll import SchoolPlan, SchoolRoll, closed_of, closing_minutes, minute_of, state_of
+from console.roll import SchoolPlan, SchoolRoll, closed_of, closing_minutes, hides, minute_of, state_of
 from console.state import WatchState
 from console.words import STATES
 from schemas.civil import OFFSET_MS, day_of, day_text
@@ -257,7 +257,7 @@ def alert_of(state: WatchState, change: Transition, since: int) -> Alert:
         state=change.state,
         since=_since_text(since, state.clock),
         title=change.title,
-        text=change.text,
+        text={} if hides(change.measures) else change.text,
         place=place_of(state, change.group),
         reason=change.reason,
         holds=change.holds,

@@ -11,9 +11,9 @@ from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 
 from console.files import FilesState, read_files_state
-from console.history import compared, hides
+from console.history import compared
 from console.render import by_commune, commune_words, date_text, holds_text
-from console.roll import natural, shown
+from console.roll import hides, natural, shown
 from console.server import CSP, Console, ConsoleSettings
 from console.state import since_of
 from console.view import Commune, level_of, short_name, wall_of
@@ -122,7 +122,12 @@ def test_what_pulse_says_of_the_files(tmp_path: Path) -> None:
 def test_small_numbers_are_hidden() -> None:
     assert [shown(n) for n in (0, 4, 5)] == [None, None, 5]
     assert hides({"absent": 3.0})
-    assert not hides({"absent": 5.0, "rate": 0.2})
+    assert not hides({"absent": 5.0, "rate": 0.2, "missing": 2.0})
+    state = morning()
+    small = state.alerts["spike"][-1]
+    few = msgspec.structs.replace(small, ordinal=2, state="recovering", measures={"absent": 3.0})
+    state.transition(few)
+    assert wall_of(state, 5).alerts[0].text == {}
 
 
 def test_names_and_conditions() -> None:
