@@ -226,7 +226,8 @@ class Feed:
         frame = pl.read_ipc_stream(io.BytesIO(value), use_pyarrow=False)
         if not len(frame):
             return
-        self.state.arrived(int(time.monotonic()), len(frame))
+        if not self._catching_up:  # what is read again did not arrive now
+            self.state.arrived(int(time.monotonic()), len(frame))
         newest = frame.group_by("school").agg(pl.col("time").max())
         self.state.alive(newest["school"].to_list(), newest["time"].to_list())
         if frame["type"][0] == "attendance.class_closed":

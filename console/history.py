@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from console.roll import shown
 from schemas.wire import Transition
 from store.clickhouse.client import ClickHouse
 from store.rejected import RejectedGroup, rejected_groups
@@ -24,6 +25,17 @@ class Event:
     type: str
     school: str
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingRow:
+    """A class's closed roll; None: a number that is hidden."""
+
+    day: str
+    session: str
+    at: str
+    enrolled: int | None
+    absent: int | None
 
 
 def compared(condition: str) -> tuple[str, float] | None:
@@ -56,14 +68,30 @@ def measure_history(url: str, change: Transition, measure: str) -> list[tuple[st
 
 
 def events_of(url: str, ids: list[str]) -> list[Event]:
-    """The events with these ids, by time. Raises StoreError."""
+    """The events with these ids, the newest first. Raises StoreError."""
     rows = _ask(
         url,
         "SELECT formatDateTime(time, '%d/%m %H:%i:%S'), type, school, id FROM trucban.events "
-        "WHERE id IN {ids:Array(String)} ORDER BY time, id LIMIT 50",
+        "WHERE id IN {ids:Array(String)} ORDER BY time DESC, id LIMIT 50",
         {"ids": ids},
     )
     return [Event(*map(str, row)) for row in rows]
+
+
+def closings_of(url: str, school: str, group: str) -> list[ClosingRow]:
+    """How a class's roll was closed on its last days, newest first. Raises StoreError."""
+    rows = _ask(
+        url,
+        "SELECT JSONExtractString(data, 'date') AS day, "  # noqa: S608 - a constant
+        "JSONExtractString(data, 'session') AS session, "
+        "formatDateTime(max(time) AS last, '%H:%i'), argMax(JSONExtractInt(data, 'enrolled'), time), "
+        "argMax(JSONExtractInt(data, 'absent_excused') + JSONExtractInt(data, 'absent_unexcused'), time) "
+        "FROM trucban.events WHERE type = 'attendance.class_closed' AND school = {school:String} "
+        "AND JSONExtractString(data, 'class') = {class:String} GROUP BY day, session "
+        f"ORDER BY day DESC, last DESC LIMIT {WINDOWS}",
+        {"school": school, "class": group},
+    )
+    return [ClosingRow(str(a), str(b), str(c), shown(int(d)), shown(int(e))) for a, b, c, d, e in rows]
 
 
 def rejected(url: str) -> list[RejectedGroup]:

@@ -20,7 +20,6 @@ from console.view import Alert, alert_of, clock_text
 from console.words import Lang, reason_text, state_text
 from schemas.civil import day_text
 from schemas.errors import SettingsError, StoreAway, StoreError
-from schemas.nearest import nearest
 from schemas.wire import Transition
 from store.rejected import RejectedGroup
 
@@ -73,13 +72,18 @@ class Pages:
 
     # --- one school, one alert -------------------------------------------------------------------
 
-    def school(self, lang: Lang, code: str) -> tuple[int, str]:
-        """A school's classes and alerts."""
+    def group(self, lang: Lang, about: str) -> tuple[int, str]:
+        """One class, ``SCHOOL/CLASS``: its rolls today and before, and its alerts."""
+        school, _, code = about.partition("/")
+        return self.school(lang, school, code)
+
+    def school(self, lang: Lang, code: str, group: str = "") -> tuple[int, str]:
+        """A school's classes and alerts, or only those of one class (``group``: its code)."""
         with self._feed.lock:
             state = self._feed.state
             plan = state.plan()
             school = plan.schools.get(code) if plan else None
-            if school is None:
+            if school is None or (group and group not in {entry.code for entry in school.classes}):
                 return self._absent(lang, "not_found")
             roll = state.roll(code)
             minute = minute_of(state.clock)
@@ -88,6 +92,8 @@ class Pages:
             late = limit is not None and minute >= limit
             rows = []
             for entry in school.classes:
+                if group not in {"", entry.code}:
+                    continue
                 for session in entry.sessions:
                     closing = roll.closed.get((entry.code, session)) if roll else None
                     marks = roll.marks.get((entry.code, session), 0) if roll else 0
@@ -112,12 +118,18 @@ class Pages:
                 "deadline": "–" if limit is None else f"{limit // 60:02}:{limit % 60:02}",
             } if plan else {}  # fmt: skip
             closed = closed_of(roll, due)
-            alerts = [(alert_of(state, one, since), self._holder(one)) for one, since in state.about(code)]
+            alerts = [
+                (alert_of(state, one, since), self._holder(one))
+                for one, since in state.about(code)
+                if group in {"", one.group.get("class")}
+            ]
         tile = next(
             (one for com in self._feed.published.wall.communes for one in com.schools if one.code == code),
             None,
         )
-        more = {"school": school, "rows": rows, "facts": facts, "own": alerts, "closed": closed,
+        past = self._asked(lambda url: history.closings_of(url, code, group)) if group else []
+        more = {"group": group, "past": past, "school": school, "rows": rows, "facts": facts,
+                "own": alerts, "closed": closed,
                 "due": len(due), "tile": tile}  # fmt: skip
         return 200, self._render("school.html", lang, self._feed.published, **more)
 
@@ -216,11 +228,27 @@ class Pages:
 
 
 def replay_command(data_dir: str, group: RejectedGroup, known: set[str]) -> str:
-    """The command that sends a source's events again under another school: the nearest code, if any is."""
-    new = nearest(group.school, known) or "MÃ_ĐÚNG"
+    """The command that sends a source's events again under another school, to be filled in where in doubt."""
+    new = meant_school(group.school, known) or "MÃ_ĐÚNG"
     where = f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
     pair = shlex.quote(f"{group.school}={new}")
     return f"trucban rejected replay{where} --source {shlex.quote(group.source)} --map {pair}"
+
+
+def meant_school(code: str, known: set[str]) -> str:
+    """The one school whose code reads the same (O and 0, l, I and 1, case, dashes); else empty.
+
+    Not the nearest spelling: that may be another school, and its pupils would be counted there.
+    """
+    found = [one for one in known if _read(one) == _read(code)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _read(code: str) -> str:
+    return "".join(one for one in code.lower().translate(_CONFUSED) if one.isalnum())
+
+
+_CONFUSED = str.maketrans({"o": "0", "l": "1", "i": "1"})
 
 
 def _measures(change: Transition) -> list[tuple[str, float]]:

@@ -32,6 +32,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         for name in self._environment.list_templates(["html"]):
             self._environment.get_template(name)  # compiled now, not while the first browser waits

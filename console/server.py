@@ -74,6 +74,7 @@ class Console:
                 web.get("/engine", self._html(self._pages.engine, thread=True)),
                 web.get("/rejected", self._html(self._pages.rejected, thread=True)),
                 web.get("/school/{code}", self._html(self._pages.school)),
+                web.get("/school/{code}/{class}", self._html(self._pages.group, thread=True)),
                 web.get("/commune/{code}", self._html(self._pages.commune)),
                 web.get("/alert/{id}", self._html(self._pages.alert, thread=True)),
                 web.get("/events", self._events),
@@ -91,7 +92,7 @@ class Console:
     def _html(self, page: Callable[[Lang, str], tuple[int, str]], *, thread: bool = False) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             lang = lang_of(request.query.get("lang"))
-            about = next(iter(request.match_info.values()), "")
+            about = "/".join(request.match_info.values())
             if thread:
                 status, text = await asyncio.to_thread(page, lang, about)
             else:

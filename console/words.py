@@ -124,6 +124,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Quy tắc này không so một số đo với ngưỡng.",
         "This rule does not compare a measure with a limit.",
     ),
+    "closings": ("Các buổi trước", "Earlier sessions"),
     "hidden": ("<5", "<5"),
     "hidden_note": ("Số liệu dưới 5 học sinh được ẩn.", "Numbers below 5 pupils are hidden."),
     "pupil_page": (

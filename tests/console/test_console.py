@@ -164,7 +164,8 @@ async def test_every_page_says_drill_and_stands_without_clickhouse(url: str) -> 
     async with ClientSession() as session:
         for path, status in (("/", 200), ("/?lang=en", 200), ("/phone", 200), ("/school/S0013", 200),
                              ("/alert/spike", 200), ("/alert/pupil", 403), ("/alert/none", 404),
-                             ("/school/none", 404), ("/commune/C1", 200), ("/commune/C9", 404),
+                             ("/school/none", 404), ("/school/S0013/0A", 200),
+                             ("/school/S0013/9Z", 404), ("/commune/C1", 200), ("/commune/C9", 404),
                              ("/engine", 200), ("/rejected", 200)):  # fmt: skip
             async with session.get(url + path) as answer:
                 text = await answer.text()
@@ -238,5 +239,6 @@ def test_what_count_accepts_is_what_the_feed_reads() -> None:
     feed = Feed("127.0.0.1:1")
     for value in values:
         feed._accepted(value)
+    assert not feed.state.counted  # what is read again is no event of this second
     assert list(feed.state.rolls) == ["2026-09-07"]
     assert feed.state.rolls["2026-09-07"]["S0001"].closed[("0A", "morning")].absent == 3

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from console import history
-from console.pages import Pages
+from console.pages import Pages, meant_school
 from console.server import ConsoleSettings
-from schemas.topics import AGGREGATES, EVENTS, REJECTED
+from schemas.topics import ACCEPTED, AGGREGATES, EVENTS, REJECTED
 from schemas.wire import Aggregate, Rejected
 from store.archive import Slice
 from store.archive_clickhouse import ClickHouseArchive
@@ -20,7 +20,7 @@ from store.rejected import rejected_values
 from streams.consumer import KafkaReader
 from streams.topics import ensure_topics
 from tests.feeds.test_mapped import closing
-from tests.support.archive import events, part
+from tests.support.archive import accepted, events, part
 from tests.support.broker import BrokerProcess
 from tests.support.clickhouse import ClickHouseProcess
 from tests.support.morning_wall import StillFeed, at, change, morning
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProce
     process.start()
     archive = ClickHouseArchive(process.url)
     archive.open("epoch")
-    archive.write([aggregates(), events(["e1", "e2"], time=at(490)), refused()])
+    archive.write([aggregates(), events(["e1", "e2"], time=at(490)), refused(), closings()])
     archive.close()
     yield process
     process.stop()
@@ -51,6 +51,23 @@ def aggregates() -> Slice:
     ]
     other = Aggregate("absence-spike", "h", GROUP | {"school": "S0014"}, at(0), at(1440), {"rate": 0.9}, 1)
     return part(AGGREGATES, 0, 0, [msgspec.json.encode([*rows, other])])
+
+
+def closings() -> Slice:
+    """Two days of one class, the second closed twice; and another class."""
+    found = [("1", "03", "0A", 485, 3), ("2", "04", "0A", 480, 9), ("3", "04", "0A", 485, 7),
+             ("4", "04", "1A", 485, 8)]  # fmt: skip
+    raw = []
+    for _, day, group, _, absent in found:
+        body = {"school": "S0013", "class": group, "date": f"2026-09-{day}", "session": "morning"}
+        numbers = {"enrolled": 35, "absent_excused": 1, "absent_unexcused": absent - 1}
+        raw.append(json.dumps({"data": body | numbers}).encode())
+    columns: dict[str, list[object]] = {
+        "school": ["S0013"] * 4, "raw": list(raw),
+        "time": [at(minute) - (7 - int(day)) * DAY for _, day, _, minute, _ in found]}  # fmt: skip
+    value = accepted(["c" + one[0] for one in found], first=10, event_type="attendance.class_closed",
+                     columns=columns)  # fmt: skip
+    return part(ACCEPTED, 0, 1, [value])
 
 
 def refused() -> Slice:
@@ -90,6 +107,17 @@ def test_an_alerts_page_draws_the_measure_against_its_limit(server: ClickHousePr
     assert "ClickHouse không trả lời" not in text
 
 
+def test_a_class_shows_its_earlier_rolls(server: ClickHouseProcess) -> None:
+    assert history.closings_of(server.url, "S0013", "0A") == [
+        history.ClosingRow("2026-09-04", "morning", "08:05", 35, 7),
+        history.ClosingRow("2026-09-03", "morning", "08:05", 35, None),
+    ]
+    status, text = pages(server.url).group("vi", "S0013/0A")
+    assert status == 200
+    assert "2026-09-04" in text
+    assert "&lt;5" in text
+
+
 def test_while_clickhouse_is_away_the_page_says_so() -> None:
     status, text = pages("http://u:p@127.0.0.1:1/trucban").alert("vi", "ids")
     assert status == 200
@@ -102,7 +130,16 @@ def test_unknown_schools_are_named_with_the_command_that_replays_them(server: Cl
     assert [(g.source, g.reason, g.school, g.count) for g in groups] == [
         ("smas", "unknown_school", "S00I1", 2), ("", "not_json", "", 1)]  # fmt: skip
     _, text = pages(server.url).rejected("vi", "")
-    assert "trucban rejected replay --data-dir &#39;d d&#39; --source smas --map S00I1=S0091" in text
+    assert "trucban rejected replay --data-dir &#39;d d&#39; --source smas --map S00I1=S0011" in text
+
+
+def test_a_school_is_proposed_only_where_its_code_reads_the_same() -> None:
+    known = {"TT-THCS-10", "TT-THCS-20", "AB-1", "A-B1"}
+    assert [meant_school(code, known) for code in ("tt-thcs-lO", "TT-THCS-30", "AB1")] == [
+        "TT-THCS-10",
+        "",
+        "",
+    ]
 
 
 def test_rejected_events_are_listed_and_sent_again(
