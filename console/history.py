@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from console.roll import shown
+from rules.sql import ExpressionError, compile_scalar, parse_expression
+from rules.sql.tree import Call, Comparison, Literal, Logical, Name, Node
 from schemas.wire import Transition
 from store.clickhouse.client import ClickHouse
 from store.rejected import RejectedGroup, rejected_groups
 
 WINDOWS = 40
-_COMPARED = re.compile(
-    r"([a-z_][a-z0-9_]*)\s*(?:>=|<=|>|<)\s*(?:greatest\(|least\()?\s*([0-9]+(?:\.[0-9]+)?)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,35 @@ class ClosingRow:
     absent: int | None
 
 
-def compared(condition: str) -> tuple[str, float] | None:
-    """The measure that a condition compares with a number, and that number: the last such comparison.
+def compared(condition: str, measures: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """The measure that a condition compares, and the limit that holds now: the last such comparison.
 
-    A condition such as ``marked >= 15 and rate > greatest(0.08, …)`` gives ``rate`` and 0.08.
+    ``marked >= 15 and rate > greatest(0.08, usual.mean)`` gives ``rate`` and, where ``usual.mean`` is
+    0.1, 0.1; where it is unknown, 0.08.
     """
-    found = _COMPARED.findall(condition)
-    return (found[-1][0], float(found[-1][1])) if found else None
+    try:
+        tree = parse_expression(condition)
+    except ExpressionError:
+        return None
+    for node in reversed(_comparisons(tree)):
+        limit = compile_scalar(node.right)({**measures})
+        number = limit if isinstance(limit, int | float) else _constant(node.right)
+        if isinstance(node.left, Name) and number is not None and not isinstance(number, bool):
+            return node.left.name, float(number)
+    return None
+
+
+def _comparisons(node: Node) -> list[Comparison]:
+    if isinstance(node, Logical):
+        return _comparisons(node.left) + _comparisons(node.right)
+    return [node] if isinstance(node, Comparison) else []
+
+
+def _constant(node: Node) -> int | float | None:
+    """What a limit is at least or at most, whatever its measures are."""
+    if isinstance(node, Call) and node.function in {"greatest", "least"}:
+        return next((found for one in node.args if (found := _constant(one)) is not None), None)
+    return node.value if isinstance(node, Literal) and isinstance(node.value, int | float) else None
 
 
 def measure_history(url: str, change: Transition, measure: str) -> list[tuple[str, float]]:

@@ -147,7 +147,7 @@ class Pages:
         if "pupil" in last.group:
             return self._absent(lang, "pupil_page", 403)
         hidden = hides(last.measures)
-        against = history.compared(last.limits.get("when", ""))
+        against = history.compared(last.limits.get("when", ""), last.measures)
         svg = ""
         values: list[tuple[str, float]] | None = []
         if against and not hidden:

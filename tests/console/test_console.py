@@ -136,8 +136,11 @@ def test_names_and_conditions() -> None:
     assert [level_of(name) for name in names] == [("THCS", "Phú Đào"), ("MN", "Hoa Sen 2"), ("", "Hoa Mai")]
     assert sorted(["Lê Lợi 10", "Lê Lợi 2", "Ánh"], key=natural) == ["Lê Lợi 2", "Lê Lợi 10", "Ánh"]
     assert [date_text("2026-09-07", "vi"), date_text("", "en")] == ["Thứ Hai 07/09/2026", ""]
-    assert compared("marked >= 15 and rate > greatest(0.08, usual.mean)") == ("rate", 0.08)
-    assert compared("silent") is None
+    when = "marked >= 15 and rate > greatest(0.08, usual.mean + 3 * usual.sd)"
+    assert compared(when, {"rate": 0.2, "usual.mean": 0.25, "usual.sd": 0.125}) == ("rate", 0.625)
+    assert compared(when, {"rate": 0.2}) == ("rate", 0.08)  # what is usual is not known
+    assert compared("absent >= 5", {}) == ("absent", 5.0)
+    assert [compared(text, {}) for text in ("", "silent", "absent > usual.mean", "(")] == [None] * 4
 
 
 def away() -> str:
