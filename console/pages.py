@@ -106,7 +106,7 @@ class Pages:
                             else _class_state((entry.code, session) in due, school.open, late),
                             "enrolled": shown(closing.enrolled if closing else entry.enrolled),
                             "absent": shown(closing.absent) if closing else "",
-                            "marks": marks or "",
+                            "marks": shown(marks) if marks else "",
                             "at": clock_text(closing.at) if closing else "",
                         }
                     )  # fmt: skip

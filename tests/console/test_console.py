@@ -130,6 +130,17 @@ def test_small_numbers_are_hidden() -> None:
     assert wall_of(state, 5).alerts[0].text == {}
 
 
+async def test_absentees_are_marked_first_so_few_marks_are_hidden_too() -> None:
+    state = morning(minute=7 * 60 + 30)
+    for name, count in (("8A", 3), ("9A", 12)):
+        state.marked("S0000", (name, "morning"), "2026-09-07", count)
+    async for address in serve(StillFeed(state)):
+        async with ClientSession() as session, session.get(address + "/school/S0000") as answer:
+            rows = (await answer.text()).split("<tr>")
+    told = [next(row for row in rows if f">{name}</a>" in row).split("</td>")[-3] for name in ("8A", "9A")]
+    assert told == ['<td class="n">&lt;5', '<td class="n">12']
+
+
 def test_names_and_conditions() -> None:
     assert short_name("Trường Tiểu học Kim Đồng") == "TH Kim Đồng"
     names = ("Trường THCS Phú Đào", "Mầm non Hoa Sen 2", "Trường Hoa Mai")
