@@ -134,6 +134,7 @@ async def test_absentees_are_marked_first_so_few_marks_are_hidden_too() -> None:
     state = morning(minute=7 * 60 + 30)
     for name, count in (("8A", 3), ("9A", 12)):
         state.marked("S0000", (name, "morning"), "2026-09-07", count)
+    rows: list[str] = []
     async for address in serve(StillFeed(state)):
         async with ClientSession() as session, session.get(address + "/school/S0000") as answer:
             rows = (await answer.text()).split("<tr>")
