@@ -20,6 +20,7 @@ CLOCK_FILE = "clock"
 FED_FILE = "fed"
 """Is there when what was before the simulated day's start is sent and counted."""
 RULES_FILE = "rules.json"
+"""What became of the rule and reference files, as pulse last read them."""
 
 
 def run_directory(settings: Settings) -> Path:
@@ -48,11 +49,11 @@ def console_url(settings: Settings) -> str:
     return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.console_port}"
 
 
-def metrics_ports(settings: Settings) -> dict[str, int]:
-    """Metrics port of each worker of `up` with this data directory; 0: it has none."""
+def process_ports(settings: Settings) -> dict[str, int]:
+    """Metrics port of each process of `up` with this data directory; 0: it has none."""
     text = _text(run_directory(settings) / METRICS_FILE)
     ports: dict[str, int] = json.loads(text) if text else {}
-    return {name: port for name, port in ports.items() if name.startswith("worker-")}
+    return ports
 
 
 def _written(settings: Settings, name: str, option: str, patience: float) -> str:

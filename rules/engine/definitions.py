@@ -73,12 +73,13 @@ class Definition:
         firing = {_member(step) for step in children if step.state in FIRING}
         live = pending | firing
         units = {labels_of(step).get(self.lower) for step in children}
-        return {
+        values: Values = {
             "live": len(live),
             "pending": len(live) - len(firing),
             "firing": len(firing),
             "members": members,
-        } | ({"units": len(units)} if self.lower else {})
+        }
+        return values | {"units": len(units)} if self.lower else values
 
     def fires(self, values: Values) -> bool:
         """Does it begin?"""
