@@ -19,6 +19,7 @@ from notify.rosters import RosterFile
 from notify.sender import Sender
 from notify.settings import NotifierSettings
 from notify.source import AlertSource, DeliverySink
+from notify.watch import Fitness, Measures, NoMeasures, watch
 from notify.webhook import WebhookCarrier
 from oncall import OncallRoster
 from schemas.errors import StoreAway
@@ -34,6 +35,11 @@ def real_now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def all_carriers() -> dict[str, Carrier]:
+    """A carrier for each kind of channel."""
+    return {"webhook": WebhookCarrier(), "apprise": AppriseCarrier()}
+
+
 class Notifier:
     """Intake, sender and publisher on one desk."""
 
@@ -47,7 +53,12 @@ class Notifier:
         *,
         roster: Callable[[], OncallRoster] | None,
         now: Now = real_now,
+        drill: Callable[[], bool] = lambda: False,
+        measures: Measures | None = None,
     ) -> None:
+        self.fitness = Fitness(now)
+        self._desk = desk
+        self._measures = measures or NoMeasures()
         self._source = source
         self._sink = sink
         self._carriers = carriers
@@ -59,9 +70,16 @@ class Notifier:
             settings=settings,
             now=now,
             recorded=self._publisher.wake,
+            measures=measures,
         )
         self._intake = Intake(
-            desk, source, roster=roster, settings=settings, now=now, written=self._sender.wake
+            desk,
+            source,
+            roster=roster,
+            settings=settings,
+            now=now,
+            written=self._sender.wake,
+            drill=drill,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,6 +92,7 @@ class Notifier:
                 parts.create_task(self._intake.run(stop))
                 parts.create_task(self._sender.run(stop))
                 parts.create_task(self._publisher.run(stop))
+                parts.create_task(watch(self._desk, self.fitness, self._measures, stop))
             await self._publisher.finish()
         except ExceptionGroup as group:  # what went wrong first; the others were told to end
             raise group.exceptions[0] from None
@@ -84,8 +103,18 @@ class Notifier:
                 await carrier.close()
 
 
-async def run_notifier(settings: NotifierSettings, stop: asyncio.Event | None = None) -> None:
+async def run_notifier(
+    settings: NotifierSettings,
+    stop: asyncio.Event | None = None,
+    *,
+    drill: Callable[[], bool] = lambda: False,
+    measures: Measures | None = None,
+    begun: Callable[[Fitness], object] = lambda _fitness: None,
+) -> None:
     """Run the notifier until SIGTERM or SIGINT (or ``stop``).
+
+    ``begun`` is given what can be asked how it fares, before it runs.
+    ``drill`` tells, when the log is there, whether the stack is a demo; it may raise `BrokerAway`.
 
     Raises `DocumentError` if ``oncall.yaml`` is bad from the start, `SettingsError` for an address
     that cannot be used, `StoreError` if the database belongs to a newer version, `LogLost` if the
@@ -107,9 +136,12 @@ async def run_notifier(settings: NotifierSettings, stop: asyncio.Event | None = 
             PostgresDesk(engine),
             KafkaAlerts(settings.broker),
             KafkaDeliveries(settings.broker),
-            {"webhook": WebhookCarrier(), "apprise": AppriseCarrier()},
+            all_carriers(),
             roster=roster,
+            drill=drill,
+            measures=measures,
         )
+        begun(notifier.fitness)
         log.info("notifier started")
         await notifier.run(ending)
         log.info("notifier stopped")

@@ -13,6 +13,7 @@ from notify.carriers import Answer, Carrier, Message
 from notify.intake import Now
 from notify.outage import Outage, pause
 from notify.settings import NotifierSettings
+from notify.watch import Measures, NoMeasures
 from oncall import OncallRoster, Recipient
 from schemas.errors import StoreAway
 from store.desk import Desk, Push, Receipt
@@ -35,6 +36,7 @@ class Sender:
         settings: NotifierSettings,
         now: Now,
         recorded: Callable[[], None],
+        measures: Measures | None = None,
     ) -> None:
         self._desk = desk
         self._carriers = carriers
@@ -42,6 +44,7 @@ class Sender:
         self._settings = settings
         self._now = now
         self._recorded = recorded
+        self._measures = measures or NoMeasures()
         self._backoff = Backoff(settings.retry_seconds, settings.retry_cap_seconds, settings.seed)
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("notify")
         self._store = Outage("PostgreSQL")
@@ -117,6 +120,8 @@ class Sender:
         try:
             if self._now() < push.lease_until:  # else it stood still too long and has lost it
                 answer = await self._send(push)
+                channel = self._roster().channel(push.person, push.channel)
+                self._measures.attempted(channel.kind if channel else "gone", answer.outcome)
                 await self._record(self._receipt(push, answer), stop)
         finally:
             self._held.pop(push.id, None)

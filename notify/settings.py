@@ -25,6 +25,8 @@ class NotifierSettings:
     """How long one attempt may take in all."""
     batch: int = 500
     """Most transitions decided in one transaction."""
+    gather_seconds: float = 0.25
+    """How long what came is held for what comes with it, unless it is a P1: many become one push."""
     sending: int = 32
     """Most pushes under way at once."""
     sending_per_recipient: int = 4

@@ -10,6 +10,7 @@ from oncall.model import Decision, OncallRoster, Outcome, Phase, Recipient
 from schemas.wire import Transition
 
 WINDOW_CONTINUED = "window_continued"
+CHILDREN_CHANGED = "children_changed"
 CLOSING_STATES = frozenset({"resolved", "retracted", "retired"})
 TELLING = frozenset({"pushed", "joined"})
 
@@ -35,6 +36,8 @@ class History:
     def __init__(self, decisions: Iterable[Decision] = ()) -> None:
         self._open: dict[str, Told] = {}
         self._ever: dict[str, Told] = {}
+        self._over: set[tuple[str, Recipient]] = set()
+        """Alerts whose end was the end of the episode too, for a recipient."""
         self._windows: dict[str, dict[int, str]] = {}
         self._decided: set[str] = set()
         for decision in decisions:
@@ -49,6 +52,8 @@ class History:
             self._windows.setdefault(decision.episode, {})[decision.window_start] = decision.alert
         elif decision.phase == "closing":
             self._open.get(decision.alert, {}).pop(decision.recipient, None)
+            if decision.outcome != "joined":
+                self._over.add((decision.alert, decision.recipient))
 
     def decided(self, transition: str) -> bool:
         """Was this transition decided before? Then it is not decided again."""
@@ -59,10 +64,19 @@ class History:
         return self._open.get(alert, {})
 
     def told_before(self, episode: str, window_start: int) -> Mapping[Recipient, str]:
-        """Who was told of the episode's alert in the latest earlier window."""
+        """Who was told of the episode's alert in the latest earlier window, and not that it is over."""
         windows = self._windows.get(episode, {})
         earlier = [start for start in windows if start < window_start]
-        return self._ever[windows[max(earlier)]] if earlier else {}
+        if not earlier:
+            return {}
+        alert = windows[max(earlier)]
+        return {who: push for who, push in self._ever[alert].items() if (alert, who) not in self._over}
+
+    def told_after(self, episode: str, window_start: int) -> Mapping[Recipient, str]:
+        """Who was told of the episode's alert in the earliest later window: by its own push or a former."""
+        windows = self._windows.get(episode, {})
+        later = [start for start in windows if start > window_start]
+        return self._ever[windows[min(later)]] if later else {}
 
 
 def decide(
@@ -71,15 +85,23 @@ def decide(
     """One decision for each person and channel, sorted by them; never empty.
 
     ``now`` is ms since the Unix epoch and only becomes ``Decision.at``. ``history`` is what the
-    earlier transitions of this alert, and of the same rule and group in the window before, led to.
+    earlier transitions of this alert, and of the same rule and group in the windows before and after,
+    led to.
     """
     past = history or History()
-    if transition.state == "firing":
-        made = _opening(transition, roster, now, past)
+    if transition.reason == CHILDREN_CHANGED:
+        what = f"now holds {transition.holds} alerts, which wakes nobody again"
+        made = _quiet(transition, roster, now, what)
     elif transition.state in CLOSING_STATES:
         made = _closing(transition, roster, now, past)
+    elif transition.held_by and transition.revision:
+        made = _quiet(transition, roster, now, f"now {_holder(transition)}, which wakes nobody")
+    elif transition.state != "firing":
+        made = _quiet(transition, roster, now, f"{transition.state} wakes nobody")
+    elif transition.held_by:
+        made = _held(transition, roster, now, past)
     else:
-        made = _quiet(transition, roster, now)
+        made = _opening(transition, roster, now, past)
     return sorted(made, key=lambda decision: decision.recipient)
 
 
@@ -135,7 +157,7 @@ def _rule_opening(
     transition: Transition, roster: OncallRoster, recipient: Recipient, why: str, told: Told
 ) -> Ruling:
     if transition.status != "active":
-        return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
+        return _shadow(transition, why)
     if recipient in told:
         return Ruling("joined", f"{why}; already told of this episode", told[recipient])
     if roster.policy(transition.severity) == "digest":
@@ -143,11 +165,39 @@ def _rule_opening(
     return Ruling("pushed", f"{why}; {transition.severity} is told at once", _push(transition, recipient))
 
 
+def _held(transition: Transition, roster: OncallRoster, now: int, past: History) -> list[Decision]:
+    """It fires while another alert speaks for it. Nobody counts as told of it by that."""
+    told, parent = past.told(transition.alert), past.told(transition.held_by)
+    made: list[Decision] = []
+    for recipient, why in concerned(transition, roster).items():
+        if transition.status != "active":
+            ruling = _shadow(transition, why)
+        elif recipient in told:
+            ruling = Ruling("joined", f"{why}; already told of this episode", told[recipient])
+        elif transition.held_how == "absorbed" and recipient in parent:
+            reason = f"{why}; told of {transition.held_by}, which holds it"
+            ruling = Ruling("joined", reason, parent[recipient])
+        else:
+            ruling = Ruling("inhibited", f"{why}; {_holder(transition)}")
+        made.append(_decision(transition, recipient, "held", ruling, now))
+    return made
+
+
+def _holder(transition: Transition) -> str:
+    return f"{transition.held_how or 'inhibited'} by {transition.held_by}"
+
+
+def _shadow(transition: Transition, why: str) -> Ruling:
+    return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
+
+
 def _closing(transition: Transition, roster: OncallRoster, now: int, past: History) -> list[Decision]:
     told = past.told(transition.alert)
+    after = past.told_after(episode_of(transition.rule, transition.group), transition.window_start)
     made: list[Decision] = []
     for recipient, push in told.items():
-        ruling = _rule_closing(transition, roster, recipient, push)
+        goes_on = transition.reason == WINDOW_CONTINUED or after.get(recipient) == push
+        ruling = _rule_closing(transition, roster, recipient, push, goes_on=goes_on)
         made.append(_decision(transition, recipient, "closing", ruling, now))
     for recipient, why in concerned(transition, roster).items():
         if recipient not in told:
@@ -157,8 +207,10 @@ def _closing(transition: Transition, roster: OncallRoster, now: int, past: Histo
     return made
 
 
-def _rule_closing(transition: Transition, roster: OncallRoster, recipient: Recipient, push: str) -> Ruling:
-    if transition.reason == WINDOW_CONTINUED:
+def _rule_closing(
+    transition: Transition, roster: OncallRoster, recipient: Recipient, push: str, *, goes_on: bool
+) -> Ruling:
+    if goes_on:
         return Ruling("joined", "the episode goes on in the next window", push)
     if roster.channel(*recipient) is None:
         return Ruling("gone", "was told that the alert fires, and is no longer in the roster", push)
@@ -169,18 +221,17 @@ def _rule_closing(transition: Transition, roster: OncallRoster, recipient: Recip
 
 def _rule_untold(transition: Transition, roster: OncallRoster, why: str) -> Ruling:
     if transition.status != "active":
-        return Ruling("shadow", f"{why}; the rule is {transition.status} and wakes nobody")
+        return _shadow(transition, why)
     if roster.policy(transition.severity) == "digest":
         return Ruling("digest", f"{why}; {transition.severity} goes into the digest")
-    return Ruling("not_due", f"{why}; was not told that the alert fires")
+    held = f", which was {_holder(transition)}" if transition.held_by else ""
+    return Ruling("not_due", f"{why}; was not told that the alert fires{held}")
 
 
-def _quiet(transition: Transition, roster: OncallRoster, now: int) -> list[Decision]:
+def _quiet(transition: Transition, roster: OncallRoster, now: int, what: str) -> list[Decision]:
     outcome: Outcome = "not_due" if transition.status == "active" else "shadow"
     return [
-        _decision(
-            transition, recipient, "quiet", Ruling(outcome, f"{why}; {transition.state} wakes nobody"), now
-        )
+        _decision(transition, recipient, "quiet", Ruling(outcome, f"{why}; {what}"), now)
         for recipient, why in concerned(transition, roster).items()
     ]
 

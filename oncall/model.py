@@ -11,13 +11,15 @@ Policy = Literal["push", "digest"]
 
 ChannelKind = Literal["webhook", "apprise"]
 Language = Literal["vi", "en"]
-Phase = Literal["opening", "closing", "quiet"]
-"""``opening``: the alert fires. ``closing``: it ends. ``quiet``: any other state."""
+Phase = Literal["opening", "held", "closing", "quiet"]
+"""``opening``: the alert fires. ``held``: it fires, and another alert speaks for it. ``closing``: it
+ends. ``quiet``: any other state, or only something about the alert was said again."""
 
-Outcome = Literal["pushed", "joined", "shadow", "digest", "not_due", "gone"]
+Outcome = Literal["pushed", "joined", "inhibited", "shadow", "digest", "not_due", "gone"]
 """``pushed``: a push is due and stands in the outbox. ``joined``: belongs to the push ``push``.
-``shadow``: the rule is not active. ``digest``: collected. ``not_due``: nothing to tell.
-``gone``: was told of the alert and has since left the roster, or the channel has."""
+``inhibited``: another alert speaks for it. ``shadow``: the rule is not active. ``digest``: collected.
+``not_due``: nothing to tell. ``gone``: was told of the alert and has since left the roster, or the
+channel has."""
 
 SEVERITIES = ("P1", "P2", "P3", "P4")
 

@@ -15,12 +15,21 @@ from rules.sql import Problem
 from schemas.civil import OFFSET_MS
 from schemas.nearest import nearest
 
+Language = Literal["vi", "en"]
+
 MISSING = "–"
 TIMES = ("at", "since")
 """Placeholders that are instants (ms since the epoch)."""
+WORDS: dict[str, dict[str, dict[Language, str]]] = {
+    "session": {
+        "morning": {"vi": "buổi sáng", "en": "morning"},
+        "afternoon": {"vi": "buổi chiều", "en": "afternoon"},
+        "full_day": {"vi": "cả ngày", "en": "full day"},
+    }
+}
+"""Values that people read in words: placeholder → value → language → words."""
 FORMATS = ("%", "%0", "%1", "%2", ".0", ".1", ".2", ".3", "time", "date")
 
-Language = Literal["vi", "en"]
 Value = float | int | str | None
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -116,7 +125,7 @@ def format_value(value: Value, name: str, format_: str, language: Language) -> s
     if value is None or value == "":
         return MISSING
     if isinstance(value, str):
-        return value
+        return WORDS.get(name, {}).get(value, {}).get(language, value)
     if name in TIMES:
         return _TIME_FORMATS[format_](datetime.fromtimestamp(value / 1000, UTC).astimezone(_ZONE))
     if format_.startswith("%"):

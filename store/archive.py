@@ -9,7 +9,7 @@ where to read on after a crash; they are stored after the rows, so a crash repea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.topics import ACCEPTED, AGGREGATES, ALERTS, DELIVERIES, REJECTED, TRANSITIONS
@@ -62,10 +62,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one `Archive.write` did: log records stored, and records that went into quarantine."""
+    """What one `Archive.write` did: log records stored, records that went into quarantine, rows by table."""
 
     records: int
     quarantined: int
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 class Archive(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ class ClickHouseArchive:
         self._client = ClickHouse(url)
         self._typed = TypedTables(self._client)
         self._log: Log | None = None
+        self._rows = Counter[str]()
+        """Rows of the write under way, by table."""
 
     def open(self, epoch: str) -> Mapping[Place, int]:
         """Migrate, give the epoch its ordinal, and read the positions."""
@@ -33,9 +36,10 @@ class ClickHouseArchive:
 
     def write(self, slices: Sequence[Slice]) -> Written:
         """Rows first, then positions: a crash between them repeats rows, which changes nothing."""
+        self._rows = Counter[str]()
         quarantined = self._store(slices)
         self._advance(slices)
-        return Written(sum(len(part.batch) for part in slices), quarantined)
+        return Written(sum(len(part.batch) for part in slices), quarantined, dict(self._rows))
 
     def close(self) -> None:
         """Let the connections go."""
@@ -79,11 +83,13 @@ class ClickHouseArchive:
             return sum(self._store([half]) for half in part.halves())
         row = quarantine_row(part, 0, self.log, str(refusal))
         self._insert("quarantine_log", arrow_table([row], TABLES["quarantine_log"]))
+        self._rows["quarantine_log"] += 1
         return 1
 
     def _insert_all(self, rows: Rows) -> None:
         for table, data in rows.tables():
             self._insert(table, data)
+            self._rows[table] += data.num_rows
         for event_type, parts in rows.typed.items():
             data = pa.concat_tables(parts, promote_options="permissive")
             schema = dict(zip(data.schema.names, data.schema.types, strict=True))

@@ -14,7 +14,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "rejected_log": ("log_epoch", "partition", "position", "refusal"),
     "aggregate_log": ("rule", "rule_hash", "group_key", "window_start", "window_end"),
     "transition_log": ("id",),
-    "alert_log": ("alert", "ordinal"),
+    "alert_log": ("alert", "ordinal", "revision"),
     "delivery_log": ("id", "attempt"),
     "quarantine_log": ("log_epoch", "topic", "log_partition", "log_offset"),
 }
@@ -45,7 +45,9 @@ class MemoryArchive:
         if self._log is None:
             raise RuntimeError("the archive was not opened")
         rows = rows_of(slices, self._log)
+        counts: dict[str, int] = {}
         for table, data in rows.tables():
+            counts[table] = data.num_rows
             for row in data.to_pylist():
                 self._keep(table, row)
         if self.lost_before_positions:
@@ -54,7 +56,7 @@ class MemoryArchive:
         reached = self._positions[self._log.epoch]
         for part in slices:
             reached[part.place] = max(part.next, reached.get(part.place, 0))
-        return Written(sum(len(part.batch) for part in slices), rows.quarantined)
+        return Written(sum(len(part.batch) for part in slices), rows.quarantined, counts)
 
     def close(self) -> None:
         """Nothing to let go."""

@@ -56,14 +56,21 @@ class AlertBatch:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A decision, and what is to be sent where it is ``pushed`` (else empty)."""
+    """A decision, and what is to be sent where it is ``pushed`` (else empty).
+
+    ``after``: pushes that must have been delivered, or have failed, before this one may go.
+    """
 
     decision: Decision
     payload: bytes = b""
+    after: tuple[str, ...] = ()
 
 
 Plan = Callable[[Transition, History], Sequence[Planned]]
 """Decides one transition, knowing what was decided before. Pure: it may be called again."""
+
+Bundle = Callable[[Sequence[Planned]], Sequence[Planned]]
+"""Makes one push of many in a batch: as many decisions, with the same keys, in the same order. Pure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +146,12 @@ class Desk(Protocol):
     def position(self, place: LogPlace) -> int:
         """Offset of the next record to take; 0 for a log that was never read."""
 
-    def take(self, batch: AlertBatch, plan: Plan, *, now: int) -> Taken:
+    def take(self, batch: AlertBatch, plan: Plan, *, now: int, bundle: Bundle = tuple) -> Taken:
         """Decide a batch, fill the outbox and move the position on, all or nothing.
 
-        Transitions that have decisions already are not planned again. Raises `StalePosition`
-        if the stored position is not the batch's start.
+        ``bundle`` sees all that was planned before it is written. Transitions that have decisions
+        already are not planned again. Raises `StalePosition` if the stored position is not the
+        batch's start.
         """
 
     def lease(
@@ -160,8 +168,8 @@ class Desk(Protocol):
 
         Due are waiting rows whose time has come and leased ones whose lease ran out, except those
         the caller is ``holding`` and those to ``busy`` recipients. A push waits for earlier ones of
-        its alert to the same recipient. Each lease is a new attempt; one that ran out gets a delivery
-        with the detail `LOST`.
+        its alert to the same recipient and for those it comes ``after``. Each lease is a new attempt;
+        one that ran out gets a delivery with the detail `LOST`.
         """
 
     def receipt(self, receipt: Receipt) -> OutboxState:
@@ -182,3 +190,20 @@ class Desk(Protocol):
 
     def summary(self) -> OutboxSummary:
         """Present state of the outbox, for ``status`` and metrics."""
+
+
+def plan_batch(
+    batch: AlertBatch, plan: Plan, bundle: Bundle, history: History
+) -> tuple[Sequence[Planned], int]:
+    """What a batch leads to, and how many of its transitions had been decided before."""
+    planned: list[Planned] = []
+    repeated = 0
+    for transition in batch.transitions:
+        if history.decided(transition.id):
+            repeated += 1
+            continue
+        made = plan(transition, history)
+        planned.extend(made)
+        for item in made:
+            history.note(item.decision)
+    return bundle(planned), repeated

@@ -13,6 +13,7 @@ from schemas.wire import Delivery
 from store.desk import (
     LOST,
     AlertBatch,
+    Bundle,
     LogPlace,
     OutboxState,
     OutboxSummary,
@@ -24,6 +25,7 @@ from store.desk import (
     Taken,
     Unpublished,
     Unreadable,
+    plan_batch,
 )
 
 OPEN: tuple[OutboxState, ...] = ("waiting", "leased")
@@ -38,6 +40,7 @@ class Row:
     state: OutboxState
     next_try_at: int
     finished_at: int | None = None
+    after: tuple[str, ...] = ()
 
     def due_at(self) -> int:
         """When it can be leased, if it is open."""
@@ -69,23 +72,14 @@ class MemoryDesk:
         with self._lock:
             return self._positions.get(place, 0)
 
-    def take(self, batch: AlertBatch, plan: Plan, *, now: int) -> Taken:
+    def take(self, batch: AlertBatch, plan: Plan, *, now: int, bundle: Bundle = tuple) -> Taken:
         """See `Desk.take`."""
         with self._lock:
             stored = self._positions.get(batch.place, 0)
             if stored != batch.start:
                 raise StalePosition(f"the position is {stored}, the batch starts at {batch.start}")
             history = History(self.decisions.values())
-            planned: list[Planned] = []
-            repeated = 0
-            for transition in batch.transitions:
-                if history.decided(transition.id):
-                    repeated += 1
-                    continue
-                made = plan(transition, history)
-                planned.extend(made)
-                for item in made:
-                    history.note(item.decision)
+            planned, repeated = plan_batch(batch, plan, bundle, history)
             pushes = sum(self._insert(item, now) for item in planned)
             self.unreadable.update({(batch.place, item.offset): item for item in batch.unreadable})
             self._positions[batch.place] = batch.next
@@ -98,7 +92,7 @@ class MemoryDesk:
             return 0
         payload = planned.payload
         push = Push(d.push, d.alert, d.transition, d.person, d.channel, d.severity, payload, 0, 0, now)
-        self.rows[d.push] = Row(push, len(self.rows), "waiting", now)
+        self.rows[d.push] = Row(push, len(self.rows), "waiting", now, after=planned.after)
         return 1
 
     def lease(
@@ -131,8 +125,10 @@ class MemoryDesk:
         return any(
             other.seq < row.seq
             and other.state in OPEN
-            and other.push.alert == row.push.alert
-            and other.push.recipient == row.push.recipient
+            and (
+                other.push.id in row.after
+                or (other.push.alert == row.push.alert and other.push.recipient == row.push.recipient)
+            )
             for other in self.rows.values()
         )
 

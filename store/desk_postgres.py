@@ -10,13 +10,14 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from oncall import Decision, History, Recipient
-from oncall.decisions import WINDOW_CONTINUED
+from oncall.decisions import CLOSING_STATES, WINDOW_CONTINUED
 from oncall.identity import episode_of
 from schemas.errors import StoreError
 from schemas.wire import Delivery, Transition
 from store.desk import (
     LOST,
     AlertBatch,
+    Bundle,
     LogPlace,
     OutboxState,
     OutboxSummary,
@@ -27,8 +28,18 @@ from store.desk import (
     StalePosition,
     Taken,
     Unpublished,
+    plan_batch,
 )
-from store.desk_sql import LEASE, LOST_ATTEMPTS, NEXT_DUE, PUBLISHED, SUMMARY, TOLD_BEFORE, UNPUBLISHED
+from store.desk_sql import (
+    LEASE,
+    LOST_ATTEMPTS,
+    NEXT_DUE,
+    PUBLISHED,
+    SUMMARY,
+    TOLD_AFTER,
+    TOLD_BEFORE,
+    UNPUBLISHED,
+)
 from store.desk_tables import decisions, deliveries, outbox, positions, unreadable
 from store.postgres_engine import transaction
 
@@ -45,11 +56,12 @@ class PostgresDesk:
             found = connection.execute(_at(select(positions.c.next_offset), place)).scalar()
         return found or 0
 
-    def take(self, batch: AlertBatch, plan: Plan, *, now: int) -> Taken:
+    def take(self, batch: AlertBatch, plan: Plan, *, now: int, bundle: Bundle = tuple) -> Taken:
         """See `Desk.take`."""
         with transaction(self._engine) as connection:
             _hold_position(connection, batch)
-            planned, repeated = _plan(_history(connection, batch.transitions), batch, plan)
+            history = _history(connection, batch.transitions)
+            planned, repeated = plan_batch(batch, plan, bundle, history)
             pushes = _insert(connection, planned, now)
             _insert_unreadable(connection, batch)
             connection.execute(_at(update(positions), batch.place).values(next_offset=batch.next))
@@ -149,14 +161,17 @@ def _hold_position(connection: Connection, batch: AlertBatch) -> None:
 
 def _history(connection: Connection, transitions: Sequence[Transition]) -> History:
     history = History()
-    continued = [item for item in transitions if item.reason == WINDOW_CONTINUED]
-    if continued:  # first, as they may repeat what this batch's own alerts are known for
-        values = {
-            "episodes": [episode_of(item.rule, item.group) for item in continued],
-            "windows": [item.window_start for item in continued],
-        }
-        _note(history, connection.execute(TOLD_BEFORE, values))
-    alerts = sorted({transition.alert for transition in transitions})
+    # Neighbours first, as they may repeat what this batch's own alerts are known for.
+    opened = [item for item in transitions if item.state == "firing" and item.reason == WINDOW_CONTINUED]
+    closed = [item for item in transitions if item.state in CLOSING_STATES]
+    for told, asking in ((TOLD_BEFORE, opened), (TOLD_AFTER, closed)):
+        if asking:
+            values = {
+                "episodes": [episode_of(item.rule, item.group) for item in asking],
+                "windows": [item.window_start for item in asking],
+            }
+            _note(history, connection.execute(told, values))
+    alerts = sorted({alert for item in transitions for alert in (item.alert, item.held_by) if alert})
     found = select(decisions).where(decisions.c.alert == func.any(alerts)).order_by(decisions.c.seq)
     _note(history, connection.execute(found))
     return history
@@ -171,20 +186,6 @@ def _decision(row: Row[Any]) -> Decision:
     values = row._asdict()
     values.pop("seq")
     return Decision(**values)
-
-
-def _plan(history: History, batch: AlertBatch, plan: Plan) -> tuple[list[Planned], int]:
-    planned: list[Planned] = []
-    repeated = 0
-    for transition in batch.transitions:
-        if history.decided(transition.id):
-            repeated += 1
-            continue
-        made = plan(transition, history)
-        planned.extend(made)
-        for item in made:
-            history.note(item.decision)
-    return planned, repeated
 
 
 def _insert(connection: Connection, planned: Sequence[Planned], now: int) -> int:
@@ -207,6 +208,7 @@ def _row(planned: Planned, now: int) -> dict[str, Any]:
         "channel": decision.channel,
         "severity": decision.severity,
         "payload": planned.payload,
+        "after": list(planned.after),
         "state": "waiting",
         "attempts": 0,
         "next_try_at": now,

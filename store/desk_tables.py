@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, Table, Text
 
 METADATA = MetaData()
 
@@ -46,6 +46,7 @@ outbox = Table(
     Column("channel", Text, nullable=False),
     Column("severity", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("after", ARRAY(Text), nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_try_at", BigInteger, nullable=False),

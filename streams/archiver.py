@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from schemas.errors import BrokerAway, LogError, StoreAway, StoreError
-from store.archive import Archive, Place, Slice
+from store.archive import Archive, Place, Slice, Written
 
 T = TypeVar("T")
 
@@ -75,13 +75,23 @@ class Archiver:
         *,
         bounds: BatchBounds | None = None,
         pause: Callable[[float], object] | None = None,
+        wrote: Callable[[Written, float], object] = lambda _written, _seconds: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``wrote`` hears of each batch and the seconds it took; ``clock`` gives seconds."""
         self._source = source
         self._archive = archive
         self._bounds = bounds or BatchBounds()
         self._stop = threading.Event()
         self._pause = pause or self._stop.wait
+        self._wrote = wrote
+        self._clock = clock
+        self._done = clock()
         self.stats = ArchiverStats()
+
+    def age(self) -> float:
+        """Seconds since everything that was read stood in the archive."""
+        return max(0.0, self._clock() - self._done)
 
     def stop(self) -> None:
         """Finish what is being written, then return from `run`. Safe from a signal handler."""
@@ -104,10 +114,14 @@ class Archiver:
         """One batch: read it, then write it, however long that takes."""
         batch = self._patiently("log", lambda: self._source.poll(self._bounds))
         if not batch:
+            self._done = self._clock()
             return
+        began = self._clock()
         written = self._patiently("archive", lambda: self._archive.write(batch), also=StoreError)
         if written is None:
             return
+        self._done = self._clock()
+        self._wrote(written, self._done - began)
         self.stats.records += written.records
         self.stats.batches += 1
         if written.quarantined:
@@ -139,8 +153,17 @@ class Archiver:
                 return result
 
 
-def run_archiver(broker: str, clickhouse_url: str, *, bounds: BatchBounds | None = None) -> None:
+def run_archiver(
+    broker: str,
+    clickhouse_url: str,
+    *,
+    bounds: BatchBounds | None = None,
+    wrote: Callable[[Written, float], object] = lambda _written, _seconds: None,
+    begun: Callable[[Archiver], object] = lambda _archiver: None,
+) -> None:
     """Archive the log at ``broker`` (HOST:PORT) into ClickHouse until SIGTERM or SIGINT.
+
+    ``begun`` is given the archiver before it runs, ``wrote`` what it writes.
 
     Waits while either is away. Raises LogError where the log was replaced by another one: start again.
     """
@@ -149,7 +172,8 @@ def run_archiver(broker: str, clickhouse_url: str, *, bounds: BatchBounds | None
 
     source = KafkaArchiveSource(broker)
     archive = ClickHouseArchive(clickhouse_url)
-    archiver = Archiver(source, archive, bounds=bounds)
+    archiver = Archiver(source, archive, bounds=bounds, wrote=wrote)
+    begun(archiver)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: archiver.stop())
     try:

@@ -66,7 +66,10 @@ def metrics_page() -> str:
         "Each process serves Prometheus metrics on 127.0.0.1: `trucban up` gives broker 8601, clickhouse\n"
         "8602, postgres 8603, pulse 8604, archiver 8605, notifier 8606 and the workers 8611, 8612 …\n"
         "(`--metrics-port` moves them together, 0 turns them off). All serve the process's own\n"
-        "`process_…` metrics (CPU seconds, memory, open files); the workers and pulse fill those below.\n\n"
+        "`process_…` metrics (CPU seconds, memory, open files); each process fills those\n"
+        "below that are its own. Beside it `/healthz` answers 200, or 503 with a sentence: the notifier's\n"
+        "where PostgreSQL does not answer or the oldest push is open for a minute, the archiver's where\n"
+        "nothing was archived for 30 s.\n\n"
         f"| Name | Type | Labels | Meaning |\n|---|---|---|---|\n{rows}\n"
     )
 

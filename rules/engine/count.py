@@ -52,6 +52,7 @@ class Stats:
     """What the core has seen since it began (for metrics; not part of its state)."""
 
     events: int = 0
+    counted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     forwarded: int = 0
@@ -202,6 +203,7 @@ class CountCore:
             self._accepted.setdefault(name, []).append(frame.hstack([raw[frame["_row"]]]))
             beyond = int((frame[MARK] == BEYOND).sum())
             self.stats.beyond += beyond
+            self.stats.counted += len(frame) - beyond
             if beyond < len(frame):
                 counted[name] = frame.filter(pl.col(MARK) == "") if beyond else frame
         return counted

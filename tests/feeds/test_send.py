@@ -5,11 +5,13 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from feeds.clock import Anchor
-from feeds.outlet import MemoryOutlet, Meta, decode_meta
+from feeds.outlet import MemoryOutlet, Meta, decode_meta, tells_of_drill
 from feeds.send import Sent, read_lines, send_lines
 from schemas.civil import parse_time
+from schemas.errors import BrokerAway
 from schemas.topics import EVENTS, REJECTED, partition_of
 from schemas.wire import Rejected
 
@@ -98,3 +100,11 @@ def test_five_megabytes_are_refused() -> None:
 def test_meta_records_are_told_apart_from_the_epoch() -> None:
     assert decode_meta(b'{"epoch":"0123"}') == Meta()
     assert decode_meta(msgspec.json.encode(Meta(clock=WALL))).clock == WALL
+
+
+def test_a_demo_is_a_drill_and_nobody_knows_before_its_clock_is_told() -> None:
+    assert tells_of_drill(Meta(clock=Anchor("demo", 0, 0, 10.0)), "b:1")
+    assert not tells_of_drill(Meta(clock=WALL), "b:1")
+    with pytest.raises(BrokerAway) as raised:
+        tells_of_drill(Meta(), "b:1")
+    assert str(raised.value) == "no clock is told at b:1 yet: `trucban pulse` does that"

@@ -164,9 +164,13 @@ async def test_apprise_sends_words_and_says_when_it_cannot(receiver: WebhookRece
     receiver.plan("/an", Status(200), Status(400))
     sent = message(receiver, "apprise")
     assert await carrier.send(sent) == Answer("delivered", "Apprise")
-    assert await carrier.send(sent) == Answer("retry", "Apprise could not deliver it")
+    assert await carrier.send(sent) == Answer(
+        "retry",
+        "Apprise could not deliver it: Failed to send JSON POST notification: "
+        "Bad Request - Unsupported Parameters., error=400.",
+    )
     await carrier.close()
-    assert receiver.requests[0].json()["title"] == "[P2] Vắng học bất thường"
+    assert receiver.requests[0].json()["title"] == "[P2] Vắng học bất thường: 001"
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from structlog.testing import capture_logs
 
 from notify import Notifier, NotifierSettings
 from notify.carriers import Answer, Message
+from notify.message import words
 from notify.notifier import real_now
 from notify.rosters import RosterFile
 from notify.source import MemoryAlerts, MemorySink
 from oncall import push_id
 from schemas.errors import DocumentError, StoreAway, StoreError
 from schemas.topics import ALERTS
-from schemas.wire import Transition
+from schemas.wire import LogBatch, Transition
 from store.desk import LogPlace, Receipt, Unreadable
 from store.desk_memory import MemoryDesk
 from tests.support.alerts import ROSTER, roster, transition
@@ -28,7 +29,7 @@ from tests.support.carriers import MemoryCarrier
 
 SETTINGS = NotifierSettings(
     "", "", lease_seconds=5, send_seconds=0.2, retry_seconds=0.01, retry_cap_seconds=0.05,
-    poll_seconds=0.01, stop_seconds=1, seed=1,
+    poll_seconds=0.01, stop_seconds=1, seed=1, gather_seconds=0,
 )  # fmt: skip
 
 
@@ -84,7 +85,11 @@ class Stack:
         self.alerts.append(*(msgspec.json.encode(item) for item in transitions))
 
     async def run(
-        self, done: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]] | None = None
+        self,
+        done: Callable[[], bool],
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+        *,
+        drill: bool = False,
     ) -> None:
         """Run until a condition holds (with a bound), then stop cleanly."""
         stop = asyncio.Event()
@@ -95,6 +100,7 @@ class Stack:
             self.sink,
             {"webhook": self.webhook, "apprise": self.apprise},
             roster=roster,
+            drill=lambda: drill,
         )
         running = asyncio.create_task(notifier.run(stop))
         try:
@@ -340,10 +346,41 @@ async def test_one_slow_person_does_not_hold_up_the_others() -> None:
 
     settings = replace(SETTINGS, sending=8, sending_per_recipient=2, send_seconds=10, stop_seconds=0.1)
     stack = Stack(Slow(), settings)
-    stack.write(*(transition(alert=f"a{n}") for n in range(50)))
-    stack.write(*(transition(alert=f"b{n}", notify=["leader"], severity="P1") for n in range(50)))
+    stack.write(*(transition(alert=f"a{n}", rule=f"r{n}") for n in range(50)))
+    stack.write(
+        *(transition(alert=f"b{n}", rule=f"r{n}", notify=["leader"], severity="P1") for n in range(50))
+    )
     await stack.run(stack.delivered(50))
     assert {m.channel.url for m in stack.webhook.sent} == {"http://127.0.0.1:9/chi"}
+
+
+async def test_many_at_once_are_one_push_also_where_they_come_in_several_reads() -> None:
+    class Dripping(MemoryAlerts):
+        async def read(self, limit: int, timeout: float) -> LogBatch:
+            return await super().read(min(limit, 2), timeout)
+
+    stack = Stack(settings=replace(SETTINGS, gather_seconds=5, batch=12))
+    stack.alerts = Dripping()
+    stack.write(*(transition(alert=f"a{n}", group={"school": f"{n:03}"}) for n in range(12)))
+    await stack.run(stack.delivered(1))
+    assert len(stack.webhook.sent) == 1
+    assert words(stack.webhook.sent[0].body).title == "[P2] Vắng học bất thường: 12 nơi"
+
+
+async def test_a_p1_does_not_wait_for_what_may_come_with_it() -> None:
+    stack = Stack(settings=replace(SETTINGS, gather_seconds=60))
+    stack.write(transition(severity="P1"))
+    await stack.run(stack.delivered(1))
+
+
+async def test_in_a_drill_every_push_says_so() -> None:
+    stack = Stack()
+    stack.write(transition(), transition(ordinal=2, state="resolved"))
+    await stack.run(stack.delivered(2), drill=True)
+    assert [words(message.body).title for message in stack.webhook.sent] == [
+        "DIỄN TẬP: [P2] Vắng học bất thường: 001",
+        "DIỄN TẬP: [P2] Đã hết: Vắng học bất thường: 001",
+    ]
 
 
 async def test_a_store_that_refuses_ends_the_notifier() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from schemas.topics import ACCEPTED, AGGREGATES
-from store.archive import Archive
+from store.archive import Archive, Written
 from store.archive_clickhouse import ClickHouseArchive
 from store.archive_memory import MemoryArchive
 from tests.support.archive import (
@@ -92,7 +92,8 @@ def test_a_new_archive_stands_at_the_beginning(bench: Bench) -> None:
 
 def test_positions_are_where_writing_ended_and_belong_to_one_epoch(bench: Bench) -> None:
     bench.archive.open("e1")
-    bench.archive.write([events(["x"], offset=7, partition=3), aggregate(1, 1, offset=4)])
+    written = bench.archive.write([events(["x"], offset=7, partition=3), aggregate(1, 1, offset=4)])
+    assert written == Written(2, 0, {"event_log": 1, "aggregate_log": 1})
     assert bench.archive.open("e1") == {(ACCEPTED, 3): 8, (AGGREGATES, 0): 5}
     assert bench.archive.open("e2") == {}
 

@@ -163,6 +163,68 @@ def test_an_episode_goes_on_across_batches_and_windows(desk: Desk) -> None:
     assert [d.outcome for d in last.decisions] == ["pushed"]
 
 
+def test_a_window_that_handed_its_episode_on_ends_without_a_push_whatever_the_reason(desk: Desk) -> None:
+    former = transition()
+    following = transition(
+        alert="next", window_start=former.window_start + 86_400_000, reason="window_continued"
+    )
+    take(desk, former)
+    take(desk, following)
+    taken = take(desk, replaced(former, ordinal=2, state="retracted", reason="corrected"))
+    assert [d.outcome for d in taken.decisions] == ["joined"]
+    taken = take(desk, replaced(following, ordinal=2, state="resolved", reason="recovered"))
+    assert [d.outcome for d in taken.decisions] == ["pushed"]
+
+
+def test_an_episode_whose_end_was_told_is_told_anew(desk: Desk) -> None:
+    former = transition()
+    take(desk, former)
+    take(desk, replaced(former, ordinal=2, state="resolved", reason="window_ended"))
+    taken = take(
+        desk, transition(alert="next", window_start=former.window_start + 1, reason="window_continued")
+    )
+    assert [d.outcome for d in taken.decisions] == ["pushed"]
+
+
+def test_what_its_parent_was_told_of_in_an_earlier_batch_is_joined(desk: Desk) -> None:
+    take(desk, alert("parent"))
+    held: dict[str, object] = {"held_by": "parent", "held_how": "absorbed"}
+    taken = take(desk, alert("child", **held), alert("other", held_by="x", held_how="inhibited"))
+    assert [(d.phase, d.outcome) for d in taken.decisions] == [("held", "joined"), ("held", "inhibited")]
+    assert taken.decisions[0].push == lease(desk)[0].id
+    back = take(desk, alert("child", revision=1, id="child#1.1", reason="given_back"))
+    assert [(d.phase, d.outcome) for d in back.decisions] == [("opening", "pushed")]
+
+
+def first_tells_all(planned: Sequence[Planned]) -> list[Planned]:
+    """The shortest bundle there is."""
+    push = planned[0].decision.push
+    return [planned[0], *(Planned(replace(p.decision, outcome="joined", push=push)) for p in planned[1:])]
+
+
+def test_many_are_one_row_of_the_outbox_and_each_has_its_decision(desk: Desk) -> None:
+    batch = AlertBatch(PLACE, 0, 3, (alert("a"), alert("b"), alert("c")))
+    taken = desk.take(batch, plan, now=NOW, bundle=first_tells_all)
+    assert [d.outcome for d in taken.decisions] == ["pushed", "joined", "joined"]
+    assert (taken.pushes, desk.summary().waiting) == (1, 1)
+    ended = take(desk, alert("b", ordinal=2, state="resolved"))
+    assert ended.decisions[0].outcome == "pushed"
+
+
+def test_a_push_waits_for_those_it_comes_after(desk: Desk) -> None:
+    take(desk, alert("a"))
+    first = push_id("a", "a#1", "an", "webhook")
+
+    def after(item: Transition, history: History) -> Sequence[Planned]:
+        return [replace(planned, after=(first, "gone")) for planned in plan(item, history)]
+
+    take(desk, alert("b"), planner=after)
+    assert [push.id for push in lease(desk)] == [first]
+    assert lease(desk) == []
+    desk.receipt(Receipt(first, 1, "delivered", "ok", NOW))
+    assert [push.alert for push in lease(desk)] == ["b"]
+
+
 def replaced(item: Transition, **changes: object) -> Transition:
     values = {name: getattr(item, name) for name in item.__struct_fields__ if name != "id"}
     return transition(**{**values, **changes})

@@ -10,6 +10,7 @@ import pytest
 from trucban.cli import main
 from trucban.commands import status
 from trucban.commands.status import Process, Report, render
+from trucban.metrics import INSERT_AGE, Meter, serve_metrics
 from trucban.rundir import ChildStatus, Exit, Status, write_status
 from trucban.settings import Settings
 
@@ -22,12 +23,12 @@ def closed_port() -> int:
 
 def test_a_report_for_people() -> None:
     report = Report([Process("pulse", "ready", 12, alive=True, restarts=0)], lag=0, events=5, pushes_open=0)
-    report.last_event = "2026-09-07T08:00:00+07:00"
+    report.last_event, report.insert_age = "2026-09-07T08:00:00+07:00", 0.21
     assert render(report) == (
         "pulse        ready        pid 12       restarts 0\n"
         "lag          0 records\n"
-        "events       5 archived, last 2026-09-07T08:00:00+07:00\n"
-        "pushes       0 open, last delivered -\n"
+        "events       5 archived, last 2026-09-07T08:00:00+07:00, archiver behind 0.2 s\n"
+        "pushes       0 open, oldest -, last delivered -\n"
         "all is well"
     )
 
@@ -77,3 +78,15 @@ def test_workers_without_metrics_are_not_said_to_be_wrong(
     status._look_at_log(Settings(data_dir=tmp_path), report)
     assert (report.lag, report.wrong) == (None, [])
     assert report.unknown == ["the lag is not known: the workers give no metrics (--metrics-port 0)"]
+
+
+def test_how_far_the_archiver_is_behind_is_read_from_its_metrics(tmp_path: Path) -> None:
+    meter, port = Meter(), closed_port()
+    meter.follow(INSERT_AGE, lambda: 3.5)
+    serve_metrics(meter, port)
+    file = tmp_path / "metrics.json"
+    assert status._insert_age(file) is None
+    file.write_text('{"archiver": 0}')
+    assert status._insert_age(file) is None
+    file.write_text(f'{{"archiver": {port}}}')
+    assert status._insert_age(file) == 3.5

@@ -25,6 +25,8 @@ from trucban.settings import Settings
 LAG_SECONDS = 5.0
 _POSITION = re.compile(r'^trucban_worker_position\{agent="count",partition="(\d+)"\} (\S+)$', re.MULTILINE)
 
+_INSERT_AGE = re.compile(r"^trucban_archiver_insert_age_seconds (\S+)$", re.MULTILINE)
+
 
 @dataclass(slots=True)
 class Process:
@@ -49,6 +51,10 @@ class Report:
     """When the archive last took something in (UTC)."""
     last_push: str | None = None
     pushes_open: int | None = None
+    outbox_age: float | None = None
+    """Seconds since the oldest push that is open was decided; 0: none is open."""
+    insert_age: float | None = None
+    """Seconds since everything that the archiver had read stood in ClickHouse."""
     unknown: list[str] = field(default_factory=list)
     """A sentence for each thing that cannot be known here."""
     wrong: list[str] = field(default_factory=list)
@@ -165,8 +171,16 @@ def _look_at_archive(settings: Settings, report: Report) -> None:
     except (StoreError, SettingsError) as error:
         report.wrong.append(str(error))
         return
+    report.insert_age = _insert_age(run_directory(settings) / METRICS_FILE)
     report.events = summary.rows["events"]
     report.last_event = summary.last_stored.isoformat() if summary.last_stored else None
+
+
+def _insert_age(file: Path) -> float | None:
+    """From the archiver's metrics; None where it gives none."""
+    ports = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found = _INSERT_AGE.search(_scrape(ports["archiver"])) if ports.get("archiver") else None
+    return float(found[1]) if found else None
 
 
 def _look_at_outbox(settings: Settings, report: Report) -> None:
@@ -183,9 +197,12 @@ def _look_at_outbox(settings: Settings, report: Report) -> None:
         report.wrong.append(str(error))
         return
     report.pushes_open = summary.waiting + summary.leased
+    report.outbox_age = 0.0
+    if summary.oldest_open is not None:
+        report.outbox_age = max(0.0, time.time() - summary.oldest_open / 1000)
     if summary.last_delivered is not None:
         report.last_push = datetime.fromtimestamp(summary.last_delivered / 1000, UTC).isoformat()
-    if summary.oldest_open is not None and time.time() * 1000 - summary.oldest_open > 60_000:
+    if report.outbox_age > 60:
         report.wrong.append(f"{report.pushes_open} pushes are open, the oldest for more than a minute")
 
 
@@ -197,8 +214,14 @@ def render(report: Report) -> str:
     ]
     lines += [
         f"lag          {_shown(report.lag)} records",
-        f"events       {_shown(report.events)} archived, last {_shown(report.last_event)}",
-        f"pushes       {_shown(report.pushes_open)} open, last delivered {_shown(report.last_push)}",
+        (
+            f"events       {_shown(report.events)} archived, last {_shown(report.last_event)}, "
+            f"archiver behind {_seconds(report.insert_age)}"
+        ),
+        (
+            f"pushes       {_shown(report.pushes_open)} open, oldest {_seconds(report.outbox_age)}, "
+            f"last delivered {_shown(report.last_push)}"
+        ),
     ]
     lines += report.unknown
     if report.wrong:
@@ -207,6 +230,10 @@ def render(report: Report) -> str:
     else:
         lines.append("all is well")
     return "\n".join(lines)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
 
 
 def _shown(value: object) -> str:
