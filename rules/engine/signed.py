@@ -10,7 +10,17 @@ import polars as pl
 
 from rules.engine.aggregate import ORIGINAL, SEGMENT, SIGN
 from rules.engine.intake import CLOCK, MARK
-from rules.engine.latest import CAUSE, CORRECTS, COUNTED, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
+from rules.engine.latest import (
+    CAUSE,
+    CORRECTS,
+    COUNTED,
+    EXPIRES,
+    ORDER,
+    POSITION,
+    Identity,
+    Latest,
+    identity_of,
+)
 from schemas.civil import DAY_MS, day_start
 from schemas.events import EVENT_TYPES
 
