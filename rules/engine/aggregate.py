@@ -126,7 +126,8 @@ def deltas(query: Query, rows: pl.DataFrame, *, corrected: bool) -> Iterator[Del
     if compiled.where is not None:
         lazy = lazy.filter(compiled.where)
     lazy = lazy.with_columns(compiled.start, segment, *compiled.groups)
-    yield from _summed(compiled, lazy, (), negative=corrected)
+    negative = bool((rows[SIGN] < 0).any())
+    yield from _summed(compiled, lazy, (), negative=negative)
     if corrected:
         yield from _summed(compiled, lazy.filter(pl.col(ORIGINAL).is_not_null()), (ORIGINAL,), negative=True)
 
