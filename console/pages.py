@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -17,7 +17,7 @@ from console.render import Renderer, chosen, number_text
 from console.roll import closed_of, hides, minute_of, shown
 from console.state import since_of
 from console.view import Alert, alert_of, clock_text
-from console.words import Lang, reason_text, state_text
+from console.words import Lang, measure_text, reason_text, state_text
 from schemas.civil import day_text
 from schemas.errors import SettingsError, StoreAway, StoreError
 from schemas.wire import Transition
@@ -161,8 +161,9 @@ class Pages:
             "last": last,
             "held": held,
             "holder": holder,
-            "timeline": [_step(change, lang) for change in reversed(changes)],
-            "measures": [] if hidden else _measures(last),
+            "why": next((c.reason for c in reversed(changes) if not c.revision), last.reason),
+            "timeline": [_step(change, lang) for change in reversed(told(changes))],
+            "measures": [] if hidden else _measures(last, lang),
             "hidden": hidden,
             "against": against,
             "svg": svg,
@@ -251,9 +252,16 @@ def _read(code: str) -> str:
 _CONFUSED = str.maketrans({"o": "0", "l": "1", "i": "1"})
 
 
-def _measures(change: Transition) -> list[tuple[str, float]]:
+def _measures(change: Transition, lang: Lang) -> list[tuple[str, float]]:
     """Measures as shown; a rule without a condition (silence) has only a time, which its text tells."""
-    return [(name, value) for name, value in change.measures.items() if value is not None and change.limits]
+    known = change.measures.items() if change.limits else ()
+    return [(measure_text(name, lang), value) for name, value in known if value is not None]
+
+
+def told(changes: Sequence[Transition]) -> list[Transition]:
+    """An alert's steps; of those that only count its children anew the newest."""
+    last = len(changes) - 1
+    return [step for at, step in enumerate(changes) if at == last or step.reason != "children_changed"]
 
 
 def _class_state(due: bool, open_: bool, late: bool) -> str:

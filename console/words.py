@@ -214,6 +214,22 @@ def word(key: str, lang: Lang) -> str:
     return WORDS[key][lang == "en"]
 
 
+MEASURES: Final[Mapping[str, tuple[str, str]]] = {
+    "live": ("đang có cảnh báo", "with the alert"),
+    "pending": ("trong đó chờ xác nhận", "of these pending"),
+    "firing": ("trong đó đang báo", "of these firing"),
+    "members": ("tổng số", "of all"),
+    "units": ("số đơn vị bên dưới", "units below"),
+}
+"""Measures of alerts over alerts; others have the names their rules give them."""
+
+
+def measure_text(name: str, lang: Lang) -> str:
+    """A measure's name in words."""
+    found = MEASURES.get(name)
+    return found[lang == "en"] if found else name
+
+
 def reason_text(code: str, lang: Lang) -> str:
     """A transition's reason in words; a code without words as it is."""
     found = REASONS.get(code)

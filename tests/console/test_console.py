@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from console.files import FilesState, read_files_state
 from console.history import compared
+from console.pages import told
 from console.render import by_commune, commune_words, date_text, holds_text
 from console.roll import hides, natural, shown
 from console.server import CSP, Console, ConsoleSettings
 from console.state import since_of
 from console.view import Commune, level_of, short_name, wall_of
+from console.words import measure_text
 from notify.message import compose
 from oncall.model import Decision, Person
 from rules.engine.configured import encode_config
@@ -78,6 +80,18 @@ def test_held_alerts_are_counted_with_their_holder_and_given_back() -> None:
     assert "held-2" in [one.id for one in wall_of(state, 5).alerts]
     assert len(state.held("outage")) == 3
     assert since_of(state.alerts["held-2"]) == at(471)
+
+
+def test_of_steps_that_only_count_children_anew_the_newest_is_shown() -> None:
+    first = change("p", "P1", "outage", {}, 480)
+    again = [
+        msgspec.structs.replace(first, id=f"p-{n}", revision=n, reason="children_changed") for n in (1, 2)
+    ]
+    ended = msgspec.structs.replace(first, ordinal=2, state="resolved")
+    assert told([first, *again]) == [first, again[1]]
+    assert told([first, *again, ended]) == [first, ended]
+    assert measure_text("members", "vi") == "tổng số"
+    assert measure_text("rate", "vi") == "rate"
 
 
 def test_a_school_that_sends_is_not_silent_because_its_vendor_is_out() -> None:
