@@ -1,5 +1,5 @@
 # Each target works in a bare clone: it makes .venv, installs into it, and runs.
-#   make up     a simulated school morning, ten times as fast, in a new directory; UP_ARGS="…" for other options
+#   make up     a simulated school morning, ten times as fast, the same each time; UP_ARGS="…" for other options
 #   make test   the tests, two files at a time            TEST_ARGS="tests/rules -k baseline" for some
 #   make lint   ruff, mypy, import-linter                 make format  lets ruff format the code
 #   make bench  1,000,000 events, plain Faust against our worker  BENCH_ARGS="--events 100000"
@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-UP_ARGS ?= --data-dir .trucban/demo-$(shell date +%Y%m%d-%H%M%S) --reference examples/thanh-tri --feed day --clock 07:05@10
+UP_ARGS ?= --data-dir .trucban/demo --fresh --reference examples/thanh-tri --feed day --scenario demo --clock 2026-10-05T07:05@10
 TEST_ARGS ?=
 TEST_JOBS ?= 2
 BENCH_ARGS ?=

@@ -20,8 +20,7 @@ def progress_svg(
 
     ``labels``: what it is, for screen readers, and the word for the deadline.
     """
-    start = 13 * 60 if minute >= 12 * 60 else 7 * 60
-    end = start + 120
+    start, end = span_of(minute)
     width, height = 1000, 64
 
     def x(at: int) -> float:
@@ -51,6 +50,24 @@ def progress_svg(
         f'<line x1="{x(minute)}" x2="{x(minute)}" y1="0" y2="{height}" class="now"/>'
         f'<circle cx="{x(minute)}" cy="{level}" r="3" class="now"/></svg>'
     )
+
+
+def span_of(minute: int) -> tuple[int, int]:
+    """First and last minute of the day that the progress of a roll call shows."""
+    start = 13 * 60 if minute >= 12 * 60 else 7 * 60
+    return start, start + 120
+
+
+def share_svg(parts: Sequence[tuple[str, int]]) -> str:
+    """Numbers as parts of one bar, each with its name as class."""
+    total = sum(count for _, count in parts) or 1
+    at, bars = 0.0, []
+    for name, count in parts:
+        width = count * 100 / total
+        if count:
+            bars.append(f'<rect x="{at:.2f}" width="{width:.2f}" height="8" class="{escape(name)}"/>')
+        at += width
+    return f'<svg viewBox="0 0 100 8" preserveAspectRatio="none">{"".join(bars)}</svg>'
 
 
 def measure_svg(values: Sequence[tuple[str, float]], limit: float | None, title: str) -> str:

@@ -21,7 +21,7 @@ from rules.engine.configured import decode_config
 from rules.engine.pulses import pulse_of
 from schemas.errors import BrokerAway, DocumentError, LogError, LogLost
 from schemas.reference import Reference
-from schemas.topics import ACCEPTED, ALERTS, CONTROL, EVENTS, KIND, PANES, PULSE, judge_partitions
+from schemas.topics import ACCEPTED, ALERTS, CONTROL, EVENTS, KIND, META, PANES, PULSE, judge_partitions
 from schemas.wire import LogBatch, Transition
 from streams.consumer import KafkaReader, partitions_of
 from streams.log import Partition, TopicBatch
@@ -36,8 +36,19 @@ PANES_BACK: Final = 40
 ANSWER_SECONDS: Final = 10.0
 _NOTED = {"attendance.marked", "attendance.class_closed"}
 
+YOUNG_SECONDS: Final = 60.0
+
 FETCH_WAIT_MS = 250
 """How long the broker may hold an empty fetch: the wall may be so late, and the embedded broker rests."""
+
+
+class _Preparing(msgspec.Struct, frozen=True):
+    """Of a record of ``alerting.meta`` what says how far a demo is prepared; the rest is skipped."""
+
+    hold: int | None = None
+    """Business time at which a demo's clock starts, ms."""
+    prepared: int | None = None
+    """Up to which business time what was before is sent, ms."""
 
 
 class _PanesClock(msgspec.Struct, frozen=True):
@@ -58,6 +69,8 @@ class Published:
     away: bool
     """Whether the log does not answer."""
     catching_up: bool
+    young: bool = False
+    """Whether the feed began so recently that a log which does not answer yet is no fault."""
 
 
 class Feed:
@@ -73,6 +86,7 @@ class Feed:
         self._number = 0
         self._pulse_at = self._read_at = float("-inf")
         self._away, self._catching_up = True, True
+        self._began = time.monotonic()
         self.published = self._make()
         self.failure: BaseException | None = None
 
@@ -158,7 +172,10 @@ class Feed:
     def _make(self) -> Published:
         with self.lock:
             wall = wall_of(self.state, int(time.monotonic()))
-        return Published(self._number, wall, self._pulse_at, self._read_at, self._away, self._catching_up)
+        young = time.monotonic() - self._began < YOUNG_SECONDS
+        return Published(
+            self._number, wall, self._pulse_at, self._read_at, self._away, self._catching_up, young
+        )
 
     # --- records ---------------------------------------------------------------------------------
 
@@ -171,6 +188,10 @@ class Feed:
             case "school.events.accepted":
                 for value in batch.values:
                     self._accepted(value or b"")
+            case "alerting.meta":
+                for value in batch.values:
+                    told = msgspec.json.decode(value or b"{}", type=_Preparing)
+                    self.state.preparing(told.hold, told.prepared)
             case "alerting.alerts":
                 for value in batch.values:
                     if value:
@@ -205,7 +226,8 @@ class Feed:
         frame = pl.read_ipc_stream(io.BytesIO(value), use_pyarrow=False)
         if not len(frame):
             return
-        self.state.arrived(int(time.monotonic()), len(frame))
+        if not self._catching_up:  # what is read again did not arrive now
+            self.state.arrived(int(time.monotonic()), len(frame))
         newest = frame.group_by("school").agg(pl.col("time").max())
         self.state.alive(newest["school"].to_list(), newest["time"].to_list())
         if frame["type"][0] == "attendance.class_closed":
@@ -234,6 +256,7 @@ def start_positions(broker: str, partitions: int) -> dict[Partition, int]:
         return {
             (EVENTS, 0): _low(consumer, EVENTS, 0),
             (ALERTS, 0): _low(consumer, ALERTS, 0),
+            (META, 0): _low(consumer, META, 0),
             **{(ACCEPTED, number): _since(consumer, number) for number in range(partitions)},
             **{
                 (PANES, number): _near_end(consumer, number) for number in range(judge_partitions(partitions))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from console.roll import HIDDEN_BELOW
+from console.roll import shown
+from rules.sql import ExpressionError, compile_scalar, parse_expression
+from rules.sql.tree import Call, Comparison, Literal, Logical, Name, Node
 from schemas.wire import Transition
 from store.clickhouse.client import ClickHouse
+from store.rejected import RejectedGroup, rejected_groups
 
 WINDOWS = 40
-_COMPARED = re.compile(
-    r"([a-z_][a-z0-9_]*)\s*(?:>=|<=|>|<)\s*(?:greatest\(|least\()?\s*([0-9]+(?:\.[0-9]+)?)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,45 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedGroup:
-    """Rejected events of one source and reason."""
+class ClosingRow:
+    """A class's closed roll; None: a number that is hidden."""
 
-    source: str
-    reason: str
-    field: str
-    count: int
-    newest: str
-    message: str
+    day: str
+    session: str
+    at: str
+    enrolled: int | None
+    absent: int | None
 
 
-def compared(condition: str) -> tuple[str, float] | None:
-    """The measure that a condition compares with a number, and that number: the last such comparison.
+def compared(condition: str, measures: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """The measure that a condition compares, and the limit that holds now: the last such comparison.
 
-    A condition such as ``marked >= 15 and rate > greatest(0.08, …)`` gives ``rate`` and 0.08.
+    ``marked >= 15 and rate > greatest(0.08, usual.mean)`` gives ``rate`` and, where ``usual.mean`` is
+    0.1, 0.1; where it is unknown, 0.08.
     """
-    found = _COMPARED.findall(condition)
-    return (found[-1][0], float(found[-1][1])) if found else None
+    try:
+        tree = parse_expression(condition)
+    except ExpressionError:
+        return None
+    for node in reversed(_comparisons(tree)):
+        limit = compile_scalar(node.right)({**measures})
+        number = limit if isinstance(limit, int | float) else _constant(node.right)
+        if isinstance(node.left, Name) and number is not None and not isinstance(number, bool):
+            return node.left.name, float(number)
+    return None
+
+
+def _comparisons(node: Node) -> list[Comparison]:
+    if isinstance(node, Logical):
+        return _comparisons(node.left) + _comparisons(node.right)
+    return [node] if isinstance(node, Comparison) else []
+
+
+def _constant(node: Node) -> int | float | None:
+    """What a limit is at least or at most, whatever its measures are."""
+    if isinstance(node, Call) and node.function in {"greatest", "least"}:
+        return next((found for one in node.args if (found := _constant(one)) is not None), None)
+    return node.value if isinstance(node, Literal) and isinstance(node.value, int | float) else None
 
 
 def measure_history(url: str, change: Transition, measure: str) -> list[tuple[str, float]]:
@@ -52,42 +73,55 @@ def measure_history(url: str, change: Transition, measure: str) -> list[tuple[st
     rows = _ask(
         url,
         "SELECT formatDateTime(window_start, '%d/%m %H:%i'), measures[{measure:String}] "  # noqa: S608
-        "FROM trucban.aggregates WHERE rule = {rule:String} AND `group` = {group:Map(String, String)} "
+        "FROM trucban.aggregates WHERE rule = {rule:String} "
+        "AND length(`group`) = length({keys:Array(String)}) "
+        "AND arrayAll((k, v) -> `group`[k] = v, {keys:Array(String)}, {values:Array(String)}) "
         "AND measures[{measure:String}] IS NOT NULL ORDER BY window_start DESC, version DESC "
         f"LIMIT 1 BY window_start LIMIT {WINDOWS}",
-        {"measure": measure, "rule": change.rule, "group": change.group},
+        {
+            "measure": measure,
+            "rule": change.rule,
+            "keys": [*change.group],
+            "values": [*change.group.values()],
+        },
     )
     return [(str(at), float(value)) for at, value in reversed(rows)]
 
 
 def events_of(url: str, ids: list[str]) -> list[Event]:
-    """The events with these ids, by time. Raises StoreError."""
+    """The events with these ids, the newest first. Raises StoreError."""
     rows = _ask(
         url,
         "SELECT formatDateTime(time, '%d/%m %H:%i:%S'), type, school, id FROM trucban.events "
-        "WHERE id IN {ids:Array(String)} ORDER BY time, id LIMIT 50",
+        "WHERE id IN {ids:Array(String)} ORDER BY time DESC, id LIMIT 50",
         {"ids": ids},
     )
     return [Event(*map(str, row)) for row in rows]
 
 
-def rejected_groups(url: str) -> list[RejectedGroup]:
-    """Rejected events by source, reason and field, most first. Raises StoreError."""
+def closings_of(url: str, school: str, group: str) -> list[ClosingRow]:
+    """How a class's roll was closed on its last days, newest first. Raises StoreError."""
     rows = _ask(
         url,
-        "SELECT source, reason, field, count() AS n, formatDateTime(max(arrived), '%d/%m %H:%i:%S'), "
-        "argMax(message, arrived) FROM trucban.rejected GROUP BY source, reason, field "
-        "ORDER BY n DESC, source, reason, field LIMIT 200",
-        {},
+        "SELECT JSONExtractString(data, 'date') AS day, "  # noqa: S608 - a constant
+        "JSONExtractString(data, 'session') AS session, "
+        "formatDateTime(max(time) AS last, '%H:%i'), argMax(JSONExtractInt(data, 'enrolled'), time), "
+        "argMax(JSONExtractInt(data, 'absent_excused') + JSONExtractInt(data, 'absent_unexcused'), time) "
+        "FROM trucban.events WHERE type = 'attendance.class_closed' AND school = {school:String} "
+        "AND JSONExtractString(data, 'class') = {class:String} GROUP BY day, session "
+        f"ORDER BY day DESC, last DESC LIMIT {WINDOWS}",
+        {"school": school, "class": group},
     )
-    return [RejectedGroup(str(a), str(b), str(c), int(n), str(d), str(e)) for a, b, c, n, d, e in rows]
+    return [ClosingRow(str(a), str(b), str(c), shown(int(d)), shown(int(e))) for a, b, c, d, e in rows]
 
 
-def hides(measures: dict[str, float | None]) -> bool:
-    """Whether measures hold a count of 1 to 4, which could be pupils: then none of them is shown."""
-    return any(
-        value is not None and value == int(value) and 0 < value < HIDDEN_BELOW for value in measures.values()
-    )
+def rejected(url: str) -> list[RejectedGroup]:
+    """Rejected events by source, reason and field, most first. Raises StoreError."""
+    client = ClickHouse(url, timeout=5)
+    try:
+        return rejected_groups(client)
+    finally:
+        client.close()
 
 
 def _ask(url: str, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

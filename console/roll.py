@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,11 @@ OPENS_BEFORE: Final = 60
 """Minutes before its deadline from which on a roll call counts as open."""
 HIDDEN_BELOW: Final = 5
 """Numbers of pupils below this are not shown."""
+
+NOT_PUPILS: Final = frozenset(
+    {"missing", "expected", "firing", "pending", "members", "batches", "sent", "failed", "failing"}
+)
+"""Measures that count classes, schools or records: they are shown however small they are."""
 
 Pair = tuple[str, str]
 """A class's code and a session."""
@@ -83,6 +89,8 @@ class SchoolRoll:
     closed: dict[Pair, Closing] = field(default_factory=dict)
     marks: dict[Pair, int] = field(default_factory=dict)
     """Marks received; a repeated mark counts again."""
+    counted: tuple[frozenset[Pair], list[int]] | None = None
+    """`closing_minutes` of the rolls that were asked for last; to be emptied when a roll is closed."""
 
 
 def plan_day(reference: Reference, day: int) -> DayPlan:
@@ -102,10 +110,20 @@ def plan_day(reference: Reference, day: int) -> DayPlan:
     for plan_ in schools.values():
         groups.setdefault(plan_.commune, []).append(plan_.code)
     named = [
-        (code, valid[code].name if code in valid else "", tuple(sorted(codes, key=lambda c: schools[c].name)))
+        (
+            code,
+            valid[code].name if code in valid else "",
+            tuple(sorted(codes, key=lambda c: natural(schools[c].name))),
+        )
         for code, codes in groups.items()
     ]
-    return DayPlan(day, schools, tuple(sorted(named, key=lambda entry: (entry[1], entry[0]))))
+    return DayPlan(day, schools, tuple(sorted(named, key=lambda entry: (natural(entry[1]), entry[0]))))
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key by which names are in order and the numbers in them too: 2 before 10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
 def _school(
@@ -186,11 +204,29 @@ def state_of(
     return "filling" if opened or closed or (roll is not None and roll.marks) else "not_due"
 
 
-def closed_of(roll: SchoolRoll | None, due: Collection[Pair]) -> int:
+def closing_minutes(roll: SchoolRoll | None, due: frozenset[Pair]) -> list[int]:
+    """Minutes of the day at which the rolls that are due were closed, in no order."""
+    if roll is None:
+        return []
+    if roll.counted is None or roll.counted[0] is not due:
+        found = [minute_of(closing.at) for pair, closing in roll.closed.items() if pair in due]
+        roll.counted = due, found
+    return roll.counted[1]
+
+
+def closed_of(roll: SchoolRoll | None, due: frozenset[Pair]) -> int:
     """How many of the rolls that are due are closed."""
-    return 0 if roll is None else sum(pair in roll.closed for pair in due)
+    return len(closing_minutes(roll, due))
 
 
 def shown(pupils: int) -> int | None:
     """A number of pupils as it may be shown; None: hidden, because it is below `HIDDEN_BELOW`."""
     return None if pupils < HIDDEN_BELOW else pupils
+
+
+def hides(measures: Mapping[str, float | None]) -> bool:
+    """Whether measures hold a count of 1 to 4, which could be pupils: then none of them is shown."""
+    return any(
+        value is not None and value == int(value) and 0 < value < HIDDEN_BELOW and name not in NOT_PUPILS
+        for name, value in measures.items()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from console.feed import Feed, Published
+from console.files import UNKNOWN, FilesState
 from console.pages import Pages
 from console.words import Lang, lang_of
 
@@ -40,8 +42,12 @@ class ConsoleSettings:
     broker: str
     clickhouse: Callable[[], str]
     """Address of ClickHouse; raises SettingsError where none is known."""
-    worker_ports: Callable[[], Mapping[str, int]]
-    """Metrics ports of the processes of this installation."""
+    process_ports: Callable[[], Mapping[str, int]]
+    """Metrics ports of the processes of this installation; 0: it has none."""
+    files: Callable[[], FilesState] = lambda: UNKNOWN
+    """What became of the rule and reference files."""
+    data_dir: str = ""
+    """Data directory of this installation, for the commands that a page shows."""
     host: str = "127.0.0.1"
     port: int = 8600
 
@@ -68,6 +74,8 @@ class Console:
                 web.get("/engine", self._html(self._pages.engine, thread=True)),
                 web.get("/rejected", self._html(self._pages.rejected, thread=True)),
                 web.get("/school/{code}", self._html(self._pages.school)),
+                web.get("/school/{code}/{class}", self._html(self._pages.group, thread=True)),
+                web.get("/commune/{code}", self._html(self._pages.commune)),
                 web.get("/alert/{id}", self._html(self._pages.alert, thread=True)),
                 web.get("/events", self._events),
                 web.get("/healthz", self._healthz),
@@ -84,7 +92,7 @@ class Console:
     def _html(self, page: Callable[[Lang, str], tuple[int, str]], *, thread: bool = False) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             lang = lang_of(request.query.get("lang"))
-            about = next(iter(request.match_info.values()), "")
+            about = "/".join(request.match_info.values())
             if thread:
                 status, text = await asyncio.to_thread(page, lang, about)
             else:
@@ -141,13 +149,23 @@ class Console:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def health(now: Published) -> dict[str, bool]:
-    """What the browser is told each second about those before it."""
-    stale = now.wall.beating and time.monotonic() - now.pulse_at > STALE_SECONDS
+def health(now: Published) -> dict[str, bool | int | str]:
+    """What the browser is told each second about those before it.
+
+    ``age``: how old what is shown is, in seconds of real time.
+    """
+    moment = time.monotonic()
+    begun = math.isfinite(now.read_at)
+    unread = moment - now.read_at
+    silent = moment - now.pulse_at if now.wall.beating else unread
+    away = now.away or unread > STALE_SECONDS
     return {
-        "away": now.away or time.monotonic() - now.read_at > STALE_SECONDS,
-        "stopped": stale,
+        "away": away,
+        "stopped": now.wall.beating and silent > STALE_SECONDS,
         "catching_up": now.catching_up,
+        "loading": now.wall.loading and not away if begun else now.young,
+        "prepared": now.wall.prepared,
+        "age": int(silent) if math.isfinite(silent) else 0,
     }
 
 

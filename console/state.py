@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from console.roll import Closing, DayPlan, Pair, SchoolRoll, plan_day
 from schemas.civil import DAY_MS, day_of, day_text
@@ -35,6 +35,10 @@ class WatchState:
         """Newest business time, ms; 0 before the first pulse."""
         self.mode = "wall"
         self.every = 0
+        self.hold: int | None = None
+        """Business time at which a demo starts; before it the engine is filled with what was before."""
+        self.prepared: int | None = None
+        """Up to which business time that is done, ms."""
         self.reference: Reference | None = None
         self.watermarks: dict[int, int] = {}
         """How far each partition of school.events is judged, ms."""
@@ -62,6 +66,11 @@ class WatchState:
         if reference is not None:
             self.reference, self._plan = reference, None
 
+    def preparing(self, hold: int | None, prepared: int | None) -> None:
+        """Take what the feed says of a demo's start; None: as it was."""
+        self.hold = hold if hold is not None else self.hold
+        self.prepared = prepared if prepared is not None else self.prepared
+
     def watermark(self, partition: int, clock: int) -> None:
         """A partition is judged up to ``clock``."""
         self.watermarks[partition] = max(clock, self.watermarks.get(partition, 0))
@@ -85,21 +94,27 @@ class WatchState:
 
     def closed(self, school: str, pair: Pair, date: str, closing: Closing) -> None:
         """A class closed its roll; a later closing replaces an earlier one."""
-        rolls = self._roll(school, date).closed
-        known = rolls.get(pair)
+        roll = self._roll(school, date)
+        known = roll.closed.get(pair)
         if known is None or closing.at >= known.at:
-            rolls[pair] = closing
+            roll.closed[pair] = closing
+            roll.counted = None
 
     def transition(self, change: Transition) -> None:
-        """An alert changed."""
+        """An alert changed, or `correlate` says the same step again with another bearing."""
         history = self.alerts.setdefault(change.alert, [])
-        if history and change.ordinal <= history[-1].ordinal:
+        if history and (change.ordinal, change.revision) <= (history[-1].ordinal, history[-1].revision):
             return
         history.append(change)
         if len(history) > KEPT_TRANSITIONS:
             del history[1]  # the first says when it began
 
     # --- what follows from them ------------------------------------------------------------------
+
+    @property
+    def loading(self) -> bool:
+        """Whether nothing can be told yet: no pulse has come, or a demo has not begun."""
+        return not self.clock or (self.hold is not None and self.clock < self.hold)
 
     @property
     def day(self) -> int:
@@ -116,7 +131,11 @@ class WatchState:
 
     def roll(self, school: str) -> SchoolRoll | None:
         """What came of a school today."""
-        return self.rolls.get(day_text(self.day), {}).get(school)
+        return self.today().get(school)
+
+    def today(self) -> dict[str, SchoolRoll]:
+        """What came today, by school."""
+        return self.rolls.get(day_text(self.day), {})
 
     def unjudged_since(self, school: str) -> int | None:
         """Since when a school's events are not judged (ms; 0: not at all yet); None: they are."""
@@ -131,26 +150,37 @@ class WatchState:
         patience = DAY_MS if self.mode == "data" else max(UNJUDGED_MS, UNJUDGED_PULSES * self.every)
         return reached if self.clock - reached > patience else None
 
-    def silenced(self) -> tuple[set[str], set[str]]:
-        """Schools, and vendors, about whose silence an alert is firing."""
+    def silenced(self) -> tuple[set[str], dict[str, int]]:
+        """Schools about whose silence an alert is firing, held or not; vendors, and since when (ms)."""
         schools: set[str] = set()
-        vendors: set[str] = set()
+        vendors: dict[str, int] = {}
         for history in self.alerts.values():
             last = history[-1]
-            if last.rule in SILENCE_RULES and last.state in SHOWING and last.status == "active":
+            if last.rule in SILENCE_RULES and is_showing(last):
                 group = last.group
                 if "school" in group:
                     schools.add(group["school"])
                 elif "vendor" in group:
-                    vendors.add(group["vendor"])
+                    vendors[group["vendor"]] = since_of(history)
         return schools, vendors
 
     def firing(self) -> list[tuple[Transition, int]]:
-        """Alerts that are firing or recovering with since when, gravest and newest first."""
+        """Alerts that people are told of, with since when, gravest and newest first."""
+        return self._showing(lambda last: not last.held_by)
+
+    def held(self, holder: str) -> list[tuple[Transition, int]]:
+        """The alerts that ``holder`` holds now, with since when."""
+        return self._showing(lambda last: last.held_by == holder)
+
+    def about(self, school: str) -> list[tuple[Transition, int]]:
+        """All alerts of a school and its classes, held or not, those about a pupil left out."""
+        return self._showing(lambda last: last.group.get("school") == school and "pupil" not in last.group)
+
+    def _showing(self, wanted: Callable[[Transition], bool]) -> list[tuple[Transition, int]]:
         found = [
             (history[-1], since_of(history))
             for history in self.alerts.values()
-            if history[-1].state in SHOWING and history[-1].status == "active"
+            if is_showing(history[-1]) and wanted(history[-1])
         ]
         return sorted(found, key=lambda entry: (entry[0].severity, -entry[1], entry[0].alert))
 
@@ -173,6 +203,11 @@ class WatchState:
             if history[-1].state not in OPEN and history[-1].at < ended
         ]:
             del self.alerts[alert]
+
+
+def is_showing(last: Transition) -> bool:
+    """Whether an alert whose newest step this is concerns somebody now."""
+    return last.state in SHOWING and last.status == "active"
 
 
 def since_of(history: Sequence[Transition]) -> int:

@@ -35,17 +35,35 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "updated": ("cập nhật", "updated"),
     "seconds_ago": ("giây trước", "s ago"),
     "lost_stream": (
-        "MẤT LIÊN LẠC VỚI MÁY CHỦ · số liệu đã cũ",
+        "MẤT KẾT NỐI MÁY CHỦ · số liệu đã cũ",
         "NO CONTACT WITH THE SERVER · what you see is old",
     ),
-    "engine_silent": ("ĐỘNG CƠ ĐÃ DỪNG · số liệu đã cũ", "THE ENGINE HAS STOPPED · what you see is old"),
+    "engine_silent": ("BỘ XỬ LÝ ĐÃ DỪNG · số liệu đã cũ", "THE ENGINE HAS STOPPED · what you see is old"),
     "broker_away": (
         "KHÔNG ĐỌC ĐƯỢC LUỒNG SỰ KIỆN · số liệu đã cũ",
         "THE LOG DOES NOT ANSWER · what you see is old",
     ),
-    "catching_up": ("Đang đọc lại nhật ký…", "Reading the log again…"),
+    "loading": ("ĐANG NẠP DỮ LIỆU…", "LOADING DATA…"),
+    "catching_up": ("ĐANG ĐỌC LẠI NHẬT KÝ…", "READING THE LOG AGAIN…"),
     "unjudged_banner": ("CHƯA ĐÁNH GIÁ", "NOT JUDGED"),
     "unjudged_schools": ("trường chưa được đánh giá", "schools are not judged"),
+    "rule_faults": (
+        "TỆP QUY TẮC CÓ LỖI · bản cũ vẫn đang chạy",
+        "A RULE FILE HAS A FAULT · the old version is still at work",
+    ),
+    "rule_files": ("Tệp quy tắc và danh mục", "Rule and reference files"),
+    "rules_good": ("Đã áp dụng, không có lỗi.", "In force, without a fault."),
+    "rules_unknown": (
+        "Chưa biết: tiến trình pulse chưa đọc tệp.",
+        "Not known: pulse has not read the files yet.",
+    ),
+    "read_at": ("đọc lúc", "read at"),
+    "holds_schools": ("gồm {} trường", "{} schools"),
+    "holds_alerts": ("gồm {} cảnh báo", "{} alerts"),
+    "held_alerts": ("Các cảnh báo được gộp hoặc tạm giữ", "Alerts that it holds"),
+    "held_now": ("không báo riêng", "nobody is told of it by itself"),
+    "absorbed_by": ("đã gộp vào", "absorbed by"),
+    "inhibited_by": ("tạm giữ vì", "held back by"),
     "no_reference": ("Chưa có danh mục trường, lớp", "No reference data yet: no school is known"),
     "schools": ("trường", "schools"),
     "school": ("Trường", "School"),
@@ -65,7 +83,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "commune": ("Xã, phường", "Commune"),
     "wall": ("Màn hình chính", "Wall"),
     "phone": ("Điện thoại", "Phone"),
-    "engine": ("Động cơ", "Engine"),
+    "engine": ("Bộ xử lý", "Engine"),
     "rejected": ("Sự kiện bị từ chối", "Rejected events"),
     "timeline": ("Diễn biến", "Timeline"),
     "why": ("Vì sao", "Why"),
@@ -84,14 +102,17 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "field": ("Trường dữ liệu", "Field"),
     "example": ("Ví dụ", "Example"),
     "newest": ("Gần nhất", "Newest"),
+    "unknown_school": ("Trường không có trong danh mục", "Unknown schools"),
     "unknown_school_help": (
         (
-            "unknown_school: mã trường không có trong danh mục. Thêm mã vào tệp đơn vị rồi gửi lại bằng "
-            "trucban send."
+            "Nếu mã đúng mà danh mục thiếu: thêm trường vào tệp đơn vị, rồi chạy trucban rejected replay "
+            "--reason unknown_school. Nếu nguồn gửi sai mã: chạy lệnh dưới đây với mã đúng sau dấu =. Chạy "
+            "lại không tính hai lần."
         ),
         (
-            "unknown_school: the code is not in the reference data. Add it to the units file, then send the "
-            "events again with trucban send."
+            "Where the code is right and the reference data lacks it: add the school to the units file, then "
+            "run trucban rejected replay --reason unknown_school. Where the source names a wrong code: run "
+            "the command below with the right one after the =. Running it twice counts once."
         ),
     ),
     "history_away": (
@@ -103,6 +124,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Quy tắc này không so một số đo với ngưỡng.",
         "This rule does not compare a measure with a limit.",
     ),
+    "closings": ("Các buổi trước", "Earlier sessions"),
     "hidden": ("<5", "<5"),
     "hidden_note": ("Số liệu dưới 5 học sinh được ẩn.", "Numbers below 5 pupils are hidden."),
     "pupil_page": (
@@ -110,6 +132,21 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "An alert about one pupil is not shown here.",
     ),
     "not_found": ("Không tìm thấy", "Not found"),
+    "agents": ("Các tác tử", "Agents"),
+    "refused": ("Sự kiện bị từ chối theo lý do", "Events refused, by reason"),
+    "lag": ("Sự kiện còn chờ", "Events waiting"),
+    "counted": ("Đã tính", "Counted"),
+    "repeats": ("Trùng lặp", "Repeats"),
+    "late_events": ("Quá muộn, không tính", "Too late to count"),
+    "live_panes": ("Ô đang mở", "Live panes"),
+    "transitions": ("Lần đổi trạng thái", "Transitions"),
+    "outbox_rows": ("Tin chờ gửi", "Pushes waiting"),
+    "outbox_age": ("Tin chờ lâu nhất (giây)", "Oldest push waiting (s)"),
+    "insert_age": ("Lần ghi ClickHouse cuối (giây)", "Last ClickHouse insert (s ago)"),
+    "archived_rows": ("Dòng đã lưu", "Rows archived"),
+    "batch_size": ("Bản ghi mỗi lô", "Records a batch"),
+    "snapshot_age": ("Tuổi ảnh chụp (giây)", "Snapshot age (s)"),
+    "snapshot_bytes": ("Cỡ ảnh chụp (byte)", "Snapshot size (bytes)"),
     "partition": ("Phân vùng", "Partition"),
     "watermark": ("Đã đánh giá đến", "Judged up to"),
     "behind": ("Chậm so với đồng hồ", "Behind the clock"),
@@ -125,12 +162,32 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "now": ("bây giờ", "now"),
 }
 
+WEEKDAYS: Final = (
+    ("Thứ Hai", "Mon"), ("Thứ Ba", "Tue"), ("Thứ Tư", "Wed"), ("Thứ Năm", "Thu"), ("Thứ Sáu", "Fri"),
+    ("Thứ Bảy", "Sat"), ("Chủ nhật", "Sun"),
+)  # fmt: skip
+
 REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "threshold": ("số đo vượt ngưỡng", "the measure passed its limit"),
     "met": ("điều kiện đã đúng", "the condition is met"),
+    "condition_met": ("điều kiện của quy tắc đã đúng", "the rule's condition is met"),
+    "held": ("điều kiện đúng đủ lâu", "the condition held long enough"),
+    "inhibited": ("tạm giữ: một cảnh báo khác đã giải thích", "held back: another alert explains it"),
+    "absorbed": ("gộp vào cảnh báo chung", "absorbed by the alert above it"),
+    "given_back": (
+        "cảnh báo chung đã hết, cảnh báo này vẫn còn",
+        "the alert above it ended, this one goes on",
+    ),
+    "children_changed": ("số cảnh báo được gộp thay đổi", "what it holds changed"),
     "silent": ("không còn tín hiệu", "no signal any more"),
     "event_seen": ("đã có tín hiệu trở lại", "a signal came again"),
     "recovered": ("đã trở lại bình thường", "back to normal"),
+    "condition_ended": ("điều kiện không còn đúng", "the condition no longer holds"),
+    "recovery_ended": ("lại vượt ngưỡng", "past its limit again"),
+    "window_ended": ("hết buổi, hết khoảng tính", "its window ended"),
+    "rule_changed": ("quy tắc được sửa", "the rule was changed"),
+    "rule_removed": ("quy tắc được bỏ", "the rule was removed"),
+    "roster_changed": ("danh mục trường, lớp thay đổi", "the reference data changed"),
     "corrected": ("dữ liệu được sửa", "the data was corrected"),
     "missing": ("thiếu khi đến hạn", "missing at its deadline"),
 }
@@ -155,6 +212,22 @@ def lang_of(text: str | None) -> Lang:
 def word(key: str, lang: Lang) -> str:
     """A word of the pages. KeyError for one that does not exist: a fault of the program."""
     return WORDS[key][lang == "en"]
+
+
+MEASURES: Final[Mapping[str, tuple[str, str]]] = {
+    "live": ("đang có cảnh báo", "with the alert"),
+    "pending": ("trong đó chờ xác nhận", "of these pending"),
+    "firing": ("trong đó đang báo", "of these firing"),
+    "members": ("tổng số", "of all"),
+    "units": ("số đơn vị bên dưới", "units below"),
+}
+"""Measures of alerts over alerts; others have the names their rules give them."""
+
+
+def measure_text(name: str, lang: Lang) -> str:
+    """A measure's name in words."""
+    found = MEASURES.get(name)
+    return found[lang == "en"] if found else name
 
 
 def reason_text(code: str, lang: Lang) -> str:

@@ -1,15 +1,15 @@
 """The business clock: how real time becomes the time that the pulses carry.
 
-Three modes. `wall`: real time. `demo` (`START@RATE`): begins at START, civil time of today in
-Asia/Ho_Chi_Minh, and runs RATE times faster than real time. `data`: moved only by what is fed, so
-nobody asks it. Pure: real time is an argument, in milliseconds since the Unix epoch.
+Three modes. `wall`: real time. `demo` (`START@RATE`): begins at START, civil time of a given day or of
+today in Asia/Ho_Chi_Minh, and runs RATE times faster than real time. `data`: moved only by what is
+fed, so nobody asks it. Pure: real time is an argument, in milliseconds since the Unix epoch.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,10 @@ import msgspec
 from schemas.errors import SettingsError
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
-_SPEC = re.compile(r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)@(?P<rate>\d{1,4}(\.\d{1,3})?)")
+_SPEC = re.compile(
+    r"((?P<day>\d{4}-\d\d-\d\d)T)?(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)@(?P<rate>\d{1,4}(\.\d{1,3})?)"
+)
+EXPECTED = "wall, data or [YYYY-MM-DDT]HH:MM@RATE (such as 07:05@10)"
 
 Mode = Literal["wall", "demo", "data"]
 
@@ -30,6 +33,8 @@ class ClockSpec:
     mode: Mode
     start: int = 0
     rate: float = 1.0
+    day: date | None = None
+    """Civil day of the start; None: the day on which it is begun."""
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -49,29 +54,38 @@ class Anchor(msgspec.Struct, frozen=True):
 
 
 def parse_clock(text: str) -> ClockSpec:
-    """Read ``wall``, ``data`` or ``HH:MM@RATE``."""
+    """Read ``wall``, ``data`` or ``[YYYY-MM-DDT]HH:MM@RATE``."""
     if text == "wall":
         return ClockSpec("wall")
     if text == "data":
         return ClockSpec("data")
     match = _SPEC.fullmatch(text)
-    if match is None or float(match["rate"]) <= 0:
-        raise SettingsError(f"clock {text!r} is none of wall, data, HH:MM@RATE (such as 07:05@10)")
-    return ClockSpec("demo", int(match["hour"]) * 60 + int(match["minute"]), float(match["rate"]))
+    try:
+        if match is None or float(match["rate"]) <= 0:
+            raise ValueError(text)
+        day = date.fromisoformat(match["day"]) if match["day"] else None
+    except ValueError:
+        raise SettingsError(f"clock {text!r} is not {EXPECTED}") from None
+    return ClockSpec("demo", int(match["hour"]) * 60 + int(match["minute"]), float(match["rate"]), day)
+
+
+def start_of(spec: ClockSpec, real: int) -> int:
+    """Business time (ms) at which a demo that is begun at ``real`` starts."""
+    day = spec.day or datetime.fromtimestamp(real / 1000, UTC).astimezone(ZONE).date()
+    begin = datetime.combine(day, time(spec.start // 60, spec.start % 60), ZONE)
+    return int(begin.timestamp() * 1000)
 
 
 def start_clock(spec: ClockSpec, *, real: int, last: int | None) -> Anchor:
     """Anchor a clock at ``real``, never before ``last``, the newest business time that was told.
 
-    A demo that is stopped stands still and goes on where it stopped, or at today's START if that
-    is later. The wall clock is what the machine says, but waits where the machine's was set back.
+    A demo that is stopped stands still and goes on where it stopped, or at its START if that is later.
+    The wall clock is what the machine says, but waits where the machine's was set back.
     """
     floor = last if last is not None else 0
     if spec.mode != "demo":
         return Anchor(spec.mode, real, max(real, floor) if spec.mode == "wall" else floor, 1.0)
-    today = datetime.fromtimestamp(real / 1000, UTC).astimezone(ZONE)
-    begin = today.replace(hour=spec.start // 60, minute=spec.start % 60, second=0, microsecond=0)
-    return Anchor("demo", real, max(int(begin.timestamp() * 1000), floor), spec.rate)
+    return Anchor("demo", real, max(start_of(spec, real), floor), spec.rate)
 
 
 class BusinessClock:

@@ -72,6 +72,15 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     clock: Anchor | None = None
     published: dict[str, str] | None = None
     """Part of the configuration → hash of what the pulse process published last."""
+    hold: int | None = None
+    """Business time (ms) at which a demo's clock starts, once what was before it is prepared."""
+    prepared: int | None = None
+    """Up to which business time (ms) the feed has sent what was before; less than ``hold``: under way."""
+
+    def then(self, newer: Meta) -> Meta:
+        """Each part as the newer record has it, if it does."""
+        told = {name: value for name in self.__struct_fields__ if (value := getattr(newer, name)) is not None}
+        return msgspec.structs.replace(self, **told)
 
 
 def read_meta(broker: str, *, timeout: float = 10.0) -> Meta:
@@ -91,8 +100,7 @@ def read_meta(broker: str, *, timeout: float = 10.0) -> Meta:
                 continue
             error = message.error()
             if error is None:
-                new = decode_meta(message.value() or b"")
-                found = Meta(new.clock or found.clock, new.published or found.published)
+                found = found.then(decode_meta(message.value() or b""))
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
                 return found
             elif not error.retriable():

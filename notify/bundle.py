@@ -12,8 +12,11 @@ from store.desk import Bundle, Planned
 BUNDLED_OVER = 5
 """Up to so many pushes of one rule in a batch go out one by one."""
 
-Kind = tuple[str, str, Recipient]
-"""Rule, state with which it opens or ends, and to whom."""
+TOGETHER = 10 * 60
+"""Only what happened within so many seconds of business time is told together."""
+
+Kind = tuple[str, str, int, Recipient]
+"""Rule, state with which it opens or ends, about when, and to whom."""
 
 
 def bundler(public_url: str) -> Bundle:
@@ -43,7 +46,8 @@ def _alike(planned: Sequence[Planned]) -> list[list[int]]:
     for place, item in enumerate(planned):
         decision = item.decision
         if decision.outcome == "pushed":
-            kind = (decision.rule, state_of(item.payload), decision.recipient)
+            state, at = state_of(item.payload)
+            kind = (decision.rule, state, int(at) // TOGETHER, decision.recipient)
             found.setdefault(kind, []).append(place)
     return [places for places in found.values() if len(places) > BUNDLED_OVER]
 

@@ -130,9 +130,10 @@ def compose_many(payloads: Sequence[bytes], public_url: str) -> bytes:
     return msgspec.json.encode(body)
 
 
-def state_of(payload: bytes) -> State:
-    """The state that a body tells of."""
-    return msgspec.json.decode(payload, type=Body).state
+def state_of(payload: bytes) -> tuple[State, float]:
+    """The state that a body tells of, and since when, in seconds since the Unix epoch (0: not said)."""
+    body = msgspec.json.decode(payload, type=Body)
+    return body.state, datetime.fromisoformat(body.at).timestamp() if body.at else 0.0
 
 
 def words(payload: bytes) -> Words:

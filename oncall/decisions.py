@@ -36,6 +36,8 @@ class History:
     def __init__(self, decisions: Iterable[Decision] = ()) -> None:
         self._open: dict[str, Told] = {}
         self._ever: dict[str, Told] = {}
+        self._over: set[tuple[str, Recipient]] = set()
+        """Alerts whose end was the end of the episode too, for a recipient."""
         self._windows: dict[str, dict[int, str]] = {}
         self._decided: set[str] = set()
         for decision in decisions:
@@ -50,6 +52,8 @@ class History:
             self._windows.setdefault(decision.episode, {})[decision.window_start] = decision.alert
         elif decision.phase == "closing":
             self._open.get(decision.alert, {}).pop(decision.recipient, None)
+            if decision.outcome != "joined":
+                self._over.add((decision.alert, decision.recipient))
 
     def decided(self, transition: str) -> bool:
         """Was this transition decided before? Then it is not decided again."""
@@ -60,10 +64,19 @@ class History:
         return self._open.get(alert, {})
 
     def told_before(self, episode: str, window_start: int) -> Mapping[Recipient, str]:
-        """Who was told of the episode's alert in the latest earlier window."""
+        """Who was told of the episode's alert in the latest earlier window, and not that it is over."""
         windows = self._windows.get(episode, {})
         earlier = [start for start in windows if start < window_start]
-        return self._ever[windows[max(earlier)]] if earlier else {}
+        if not earlier:
+            return {}
+        alert = windows[max(earlier)]
+        return {who: push for who, push in self._ever[alert].items() if (alert, who) not in self._over}
+
+    def told_after(self, episode: str, window_start: int) -> Mapping[Recipient, str]:
+        """Who was told of the episode's alert in the earliest later window: by its own push or a former."""
+        windows = self._windows.get(episode, {})
+        later = [start for start in windows if start > window_start]
+        return self._ever[windows[min(later)]] if later else {}
 
 
 def decide(
@@ -72,7 +85,8 @@ def decide(
     """One decision for each person and channel, sorted by them; never empty.
 
     ``now`` is ms since the Unix epoch and only becomes ``Decision.at``. ``history`` is what the
-    earlier transitions of this alert, and of the same rule and group in the window before, led to.
+    earlier transitions of this alert, and of the same rule and group in the windows before and after,
+    led to.
     """
     past = history or History()
     if transition.reason == CHILDREN_CHANGED:
@@ -179,9 +193,11 @@ def _shadow(transition: Transition, why: str) -> Ruling:
 
 def _closing(transition: Transition, roster: OncallRoster, now: int, past: History) -> list[Decision]:
     told = past.told(transition.alert)
+    after = past.told_after(episode_of(transition.rule, transition.group), transition.window_start)
     made: list[Decision] = []
     for recipient, push in told.items():
-        ruling = _rule_closing(transition, roster, recipient, push)
+        goes_on = transition.reason == WINDOW_CONTINUED or after.get(recipient) == push
+        ruling = _rule_closing(transition, roster, recipient, push, goes_on=goes_on)
         made.append(_decision(transition, recipient, "closing", ruling, now))
     for recipient, why in concerned(transition, roster).items():
         if recipient not in told:
@@ -191,8 +207,10 @@ def _closing(transition: Transition, roster: OncallRoster, now: int, past: Histo
     return made
 
 
-def _rule_closing(transition: Transition, roster: OncallRoster, recipient: Recipient, push: str) -> Ruling:
-    if transition.reason == WINDOW_CONTINUED:
+def _rule_closing(
+    transition: Transition, roster: OncallRoster, recipient: Recipient, push: str, *, goes_on: bool
+) -> Ruling:
+    if goes_on:
         return Ruling("joined", "the episode goes on in the next window", push)
     if roster.channel(*recipient) is None:
         return Ruling("gone", "was told that the alert fires, and is no longer in the roster", push)

@@ -37,7 +37,7 @@ SCHOOL_KEYS = (
 TEXT_KEYS = SCHOOL_KEYS[:7]
 SESSIONS: tuple[SessionName, ...] = ("morning", "afternoon", "full_day")
 EVENT_KEYS = ("at", "type", "data", "repeat", "every")
-EXPECT_KEYS = ("state", "at", "group", "reason", "measures", "says")
+EXPECT_KEYS = ("state", "at", "group", "reason", "measures", "says", "held_by")
 
 Plain = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -78,6 +78,8 @@ class Expectation:
     measures: Mapping[str, float | None]
     says: str
     line: int
+    held_by: str | None = None
+    """Rule whose alert holds this one; empty: nobody does; None: either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,8 @@ class _Reader:
             self.report.unknown(
                 kind.place(), f"{name!r} is not a type of event", name, sorted(self.known.types)
             )
+        if kind is None and not name and keys:
+            self.report.fault(place, "an event has no 'type'", "a type: the rule is over another rule")
         data = self._data(keys["data"][1], self.known.types.get(name)) if "data" in keys else {}
         repeat = self._number(keys, "repeat", 1, MAX_REPEAT, 1)
         every = self._length(keys, "every")
@@ -323,6 +327,7 @@ class _Reader:
             reason=self._text(keys, "reason"),
             measures=self._measures(keys),
             says=self._text(keys, "says"),
+            held_by=self._text(keys, "held_by") if "held_by" in keys else None,
             line=place.line,
         )
 

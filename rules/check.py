@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from rules.cases import Case
-from rules.load import parse_all
+from rules.load import check_files
 from rules.model import Rule
 from schemas.errors import Fault
 from schemas.wire import RuleFile
@@ -18,7 +18,7 @@ def check(files: Sequence[RuleFile]) -> list[Fault]:
     Beyond what parsing refuses: an active rule has a test in which it fires and one in which it
     does not.
     """
-    rules, faults = parse_all(files)
+    rules, faults = check_files(files)
     faults += [fault for rule in rules if rule.status == "active" for fault in _untested(rule)]
     return sorted(faults)
 

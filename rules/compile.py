@@ -18,12 +18,16 @@ from rules.expecting import read_expecting
 from rules.measures import Rows
 from rules.model import Agg, Direct, Query, Rule, Silence, Text, Window
 from rules.nodes import Report
+from rules.relating import read_over, read_rollup
 from rules.sql import ExpressionError, Node
 from schemas.events import CONTROL_RECORDS, EVENT_TYPES
 from schemas.registry import EventType
 
 LAST: Final = "last"
 """The one measure of a silence rule: when the newest event was, in ms."""
+
+LATER: Final = ("expect", "inhibited_by", "rollup", "over")
+"""Parts that came later: rules written before them keep their hashes."""
 
 Severity = Literal["P1", "P2", "P3", "P4"]
 Status = Literal["draft", "shadow", "active", "retired"]
@@ -33,17 +37,27 @@ def compile_rule(
     document: Document, report: Report, types: Mapping[str, EventType] = EVENT_TYPES
 ) -> Rule | None:
     """The rule, or None with the reasons in ``report``."""
+    if document.over is not None:
+        return _composite(document, report, types)
     kind = _event_type(document, report, types)
     rows = rows_of(kind) if kind else None
     where = row_condition(document.where, report, rows)
     if kind is not None:
         _check_groups(document, report, kind)
     compiled = _compiled(document, report, kind, rows)
+    compiled = replace(compiled, rollup=read_rollup(document, report))
     _check_messages(document, report, compiled)
     tests = _tests(document, report, types, compiled.numbers)
     if report.faults or kind is None:
         return None
     return _rule(document, kind.name, where, compiled, tests)
+
+
+def _composite(document: Document, report: Report, types: Mapping[str, EventType]) -> Rule | None:
+    compiled = read_over(document, report)
+    _check_messages(document, report, compiled)
+    tests = _tests(document, report, types, compiled.numbers)
+    return None if report.faults else _rule(document, "", None, compiled, tests)
 
 
 def _compiled(document: Document, report: Report, kind: EventType | None, rows: Rows | None) -> Compiled:
@@ -94,9 +108,10 @@ def _silence(document: Document, report: Report, kind: EventType | None) -> Comp
     if kind is not None and kind.identity and document.event_type:
         message = f"silence is not judged on {kind.name}, whose events replace or correct others"
         report.fault(document.event_type.place(), message, "a type such as source.heartbeat")
+    hold = read_length(document.hold, report, "'for'") if document.hold else 0
     aggs = (Agg(LAST),)
     measures = (Direct(LAST, "last", 0),)
-    return Compiled(Window("none"), aggs, "", measures, (), silence=Silence(after))
+    return Compiled(Window("none"), aggs, "", measures, (), silence=Silence(after), hold=hold)
 
 
 def _check_messages(document: Document, report: Report, compiled: Compiled) -> None:
@@ -158,10 +173,14 @@ def _rule(
         message=_both(document.message),
         school_in_group=any(group.text == "school" for group in document.group_by),
         expect=compiled.expect,
+        inhibited_by=tuple(name.text for name in document.inhibited_by),
+        rollup=compiled.rollup,
+        over=_text(document.over),
     )
     content = asdict(rule) | {"description": _text(document.description)}
-    if rule.expect is None:
-        del content["expect"]  # rules written before it keep their hashes
+    for name in LATER:
+        if not content[name]:
+            del content[name]
     return replace(rule, hash=content_hash(content), tests=tests)
 
 

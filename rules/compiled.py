@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rules.model import Agg, Baseline, Complete, Direct, Expect, Formula, Silence, Window
+from rules.model import Agg, Baseline, Complete, Direct, Expect, Formula, Rollup, Silence, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,4 @@ class Compiled:
     lists: tuple[str, ...] = ()
     """Measures whose members messages may list."""
     expect: Expect | None = None
+    rollup: Rollup | None = None

@@ -29,6 +29,9 @@ KEYS = (
     "for",
     "silence",
     "expect",
+    "over",
+    "inhibited_by",
+    "rollup",
     "notify",
     "message",
     "tests",
@@ -52,8 +55,20 @@ _COUNTING = {
     "measures": "at least one measure",
     "when": "a condition over the measures",
 }
-_NOT_IN_SILENCE = ("window", "measures", "complete", "evidence", "when", "recover", "for")
-_NOT_IN_EXPECT = ("from", "where", *_NOT_IN_SILENCE, "silence")
+_NOT_IN_SILENCE = ("window", "measures", "complete", "evidence", "when", "recover")
+_NOT_IN_EXPECT = ("from", "where", *_NOT_IN_SILENCE, "for", "silence")
+_NOT_IN_OVER = (
+    "from",
+    "where",
+    "window",
+    "measures",
+    "complete",
+    "evidence",
+    "for",
+    "silence",
+    "expect",
+    "rollup",
+)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 Entries = Mapping[str, tuple[Scalar, yaml.Node]]
@@ -91,6 +106,9 @@ class Document:
     hold: Scalar | None
     silence: Scalar | None
     expect: yaml.Node | None
+    over: Scalar | None
+    inhibited_by: tuple[Scalar, ...]
+    rollup: yaml.Node | None
     notify: tuple[Scalar, ...]
     message: LocatedText | None
     tests: yaml.Node | None
@@ -128,6 +146,9 @@ def read_document(root: yaml.Node, report: Report) -> Document:
         hold=_one(keys, "for", report),
         silence=_one(keys, "silence", report),
         expect=keys["expect"][1] if "expect" in keys else None,
+        over=_one(keys, "over", report),
+        inhibited_by=_list(keys, "inhibited_by", report),
+        rollup=keys["rollup"][1] if "rollup" in keys else None,
         notify=_list(keys, "notify", report),
         message=_text(keys, "message", report),
         tests=keys["tests"][1] if "tests" in keys else None,
@@ -149,28 +170,34 @@ def _check_name(name: Scalar | None, report: Report) -> None:
 def _check_presence(keys: Entries, root: yaml.Node, report: Report) -> None:
     if not keys:
         return
-    if "expect" in keys:
-        _check_expecting(keys, root, report)
-        return
-    silent = "silence" in keys
-    for key, expected in (_REQUIRED if silent else _REQUIRED | _COUNTING).items():
-        if key not in keys:
-            report.fault(place_of(root), f"{key!r} is missing", expected)
-    if silent:
-        for key in _NOT_IN_SILENCE:
-            if key in keys:
-                message = f"a rule with 'silence' has no {key!r}"
-                report.fault(keys[key][0].place(), message, "'silence' alone, or 'when' with its measures")
+    if "over" in keys:
+        needed = {**_REQUIRED, "when": "a condition such as live >= 5"}
+        _check_kind("over", keys, root, report, (needed, _NOT_IN_OVER, "'over' with 'group_by' and 'when'"))
+    elif "expect" in keys:
+        instead = "'expect' alone, with its 'every', 'event' and 'by'"
+        _check_kind("expect", keys, root, report, (_REQUIRED, _NOT_IN_EXPECT, instead))
+    elif "silence" in keys:
+        instead = "'silence' alone, or 'when' with its measures"
+        _check_kind("silence", keys, root, report, (_REQUIRED, _NOT_IN_SILENCE, instead))
+    else:
+        _check_kind("when", keys, root, report, (_REQUIRED | _COUNTING, (), ""))
 
 
-def _check_expecting(keys: Entries, root: yaml.Node, report: Report) -> None:
-    for key, expected in _REQUIRED.items():
-        if key not in keys and key != "from":
+def _check_kind(
+    kind: str,
+    keys: Entries,
+    root: yaml.Node,
+    report: Report,
+    wanted: tuple[Mapping[str, str], Sequence[str], str],
+) -> None:
+    """``wanted``: keys that a rule of the kind needs, those it may not have, and what it has instead."""
+    needed, refused, instead = wanted
+    for key, expected in needed.items():
+        if key not in keys and not (key == "from" and kind in ("over", "expect")):
             report.fault(place_of(root), f"{key!r} is missing", expected)
-    for key in _NOT_IN_EXPECT:
+    for key in refused:
         if key in keys:
-            message = f"a rule with 'expect' has no {key!r}"
-            report.fault(keys[key][0].place(), message, "'expect' alone, with its 'every', 'event' and 'by'")
+            report.fault(keys[key][0].place(), f"a rule with {kind!r} has no {key!r}", instead)
 
 
 def _event(keys: Entries, report: Report) -> Scalar | None:

@@ -10,6 +10,7 @@ from rules.compile import compile_rule
 from rules.document import read_document
 from rules.model import Query, Rule, RuleSet
 from rules.nodes import Report, compose
+from rules.relating import relation_faults
 from schemas.errors import DocumentError, Fault
 from schemas.wire import RuleFile
 
@@ -20,7 +21,10 @@ CATALOGUE = Path(__file__).parent / "catalogue"
 
 
 def load_rules(directory: Path) -> list[RuleFile]:
-    """All ``*.yaml`` files under a directory, sorted by path. Raises `DocumentError`."""
+    """All ``*.yaml`` files under a directory, sorted by path. Raises `DocumentError`.
+
+    Hidden ones (``.#x.yaml``, ``._x.yaml``) are editors' own and left out.
+    """
     found: list[RuleFile] = []
     faults: list[Fault] = []
     if not directory.is_dir():
@@ -28,7 +32,10 @@ def load_rules(directory: Path) -> list[RuleFile]:
             [Fault(str(directory), 0, 0, "there is no such directory", "a directory of rules")]
         )
     for path in sorted(directory.rglob("*.yaml")):
-        name = path.relative_to(directory).as_posix()
+        relative = path.relative_to(directory)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        name = relative.as_posix()
         try:
             found.append(RuleFile(name, path.read_text(encoding="utf-8-sig")))
         except UnicodeDecodeError as error:
@@ -66,18 +73,29 @@ def parse_all(files: Sequence[RuleFile]) -> tuple[list[Rule], list[Fault]]:
 
 
 def parse_rules(files: Sequence[RuleFile]) -> RuleSet:
-    """The set that these files put in force. Raises `DocumentError` with all faults of all files."""
+    """The set that these files put in force. Raises `DocumentError` with all faults of all files.
+
+    A rule that names one that is not there is in force without it; `check_files` refuses it.
+    """
     rules, faults = parse_all(files)
     if faults:
         raise DocumentError(faults)
     return rule_set(rules)
 
 
+def check_files(files: Sequence[RuleFile]) -> tuple[list[Rule], list[Fault]]:
+    """All rules that can be read, and all faults of files and between rules, sorted by place."""
+    rules, faults = parse_all(files)
+    return rules, sorted([*faults, *(relation_faults(rules) if not faults else ())])
+
+
 def rule_set(rules: Sequence[Rule]) -> RuleSet:
     """Rules in force, sorted by name, with each distinct query once, sorted by id."""
-    live = tuple(sorted((rule for rule in rules if rule.status in IN_FORCE), key=lambda rule: rule.name))
-    queries: dict[str, Query] = {rule.query.id: rule.query for rule in live}
-    return RuleSet(live, tuple(queries[id_] for id_ in sorted(queries)))
+    live = sorted((rule for rule in rules if rule.status in IN_FORCE), key=lambda rule: rule.name)
+    judging = tuple(rule for rule in live if not rule.over)
+    queries: dict[str, Query] = {rule.query.id: rule.query for rule in judging}
+    composites = tuple(rule for rule in live if rule.over)
+    return RuleSet(judging, tuple(queries[id_] for id_ in sorted(queries)), composites)
 
 
 def _repeated(rules: Sequence[Rule]) -> list[Fault]:

@@ -9,7 +9,10 @@ baselines, conditions) is evaluated by the judge on merged panes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+SHARE: Final = 0.2
+LEAST: Final = 3
 
 AggKind = Literal["count", "sum", "values", "last"]
 """count: signed rows. sum: integers scaled by the field's decimals. values: counted multiset
@@ -127,6 +130,20 @@ class Expect:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollup:
+    """Where many alerts of a rule are one of the unit above them.
+
+    For each unit of ``along`` (kinds of units, from below): an alert when one of its members (schools, or
+    classes where the rule is grouped by class) fires and at least ``least`` fire or are pending, which are
+    more than ``share`` (0–1) of all and not all of one unit below; it ends when fewer than half are left.
+    """
+
+    along: tuple[str, ...]
+    share: float = SHARE
+    least: int = LEAST
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Text in Vietnamese and English."""
 
@@ -165,6 +182,11 @@ class Rule:
     school_in_group: bool
     """The group names a school, so one source partition holds all of it."""
     expect: Expect | None = None
+    inhibited_by: tuple[str, ...] = ()
+    """Rules whose firing alerts for the same place hold this rule's alerts back."""
+    rollup: Rollup | None = None
+    over: str = ""
+    """A composite: the rule whose alerts it counts. It has no query of its own."""
     tests: tuple[object, ...] = field(default=(), compare=False)
     """Cases of `rules.cases`; they are no part of what the rule means."""
 
@@ -181,4 +203,7 @@ class RuleSet:
     """
 
     rules: tuple[Rule, ...]
+    """Those that judge panes."""
     queries: tuple[Query, ...]
+    composites: tuple[Rule, ...] = ()
+    """Those over the alerts of others."""

@@ -80,7 +80,7 @@ class _Log:
                 self.feed([(out.value, out.headers, 0)])
         for out in self.judge.flush():
             if out.topic == TRANSITIONS and out.value is not None:
-                self.transitions = _apply(self.correlate, self.transitions, [(out.value, (), 0)])
+                self.transitions = _apply(self.correlate, self.transitions, [(out.value, out.headers, 0)])
         for out in self.correlate.flush():
             if out.topic == ALERTS and out.value is not None:
                 self.alerts.append(msgspec.json.decode(out.value, type=Transition))
@@ -101,11 +101,11 @@ def _apply(core: Core, first: int, records: list[tuple[bytes, Headers, int]]) ->
     return first + len(records)
 
 
-def play(file: RuleFile, case: Case) -> Played:
-    """Run a case on the rules of one file."""
+def play(files: list[RuleFile], case: Case) -> Played:
+    """Run a case on the rules of some files."""
     options = CoreOptions(1, 1)
     log = _Log(CountCore(0, options), JudgeCore(0, options), CorrelateCore(0, options))
-    config = Config(rules=[file], reference=reference_of(case).to_json(), clock_mode="data")
+    config = Config(rules=files, reference=reference_of(case).to_json(), clock_mode="data")
     log.feed([(encode_config(config), ((KIND, CONTROL),), 0)])
     lines: dict[str, int] = {}
     rules = log.count.configured.rules.rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rules.cases import Case, Expectation
@@ -38,23 +38,47 @@ class TestResult:
         return "\n".join([head, *(f"    {line}" for line in self.differences)])
 
 
-def run_tests(file: RuleFile) -> list[TestResult]:
+def run_tests(file: RuleFile, others: Iterable[RuleFile] = ()) -> list[TestResult]:
     """Play all cases of a rule file. Raises `DocumentError` where it is not a rule.
 
-    A draft or retired rule is tested as if it were active.
+    A draft or retired rule is tested as if it were active; of the ``others`` those that it names are in
+    force beside it.
     """
     rule = parse_rule(file.text, file.path)
-    stage = RuleFile(file.path, _active(file.text, rule))
+    stage = [RuleFile(file.path, _active(file.text, rule)), *_beside(rule, others)]
     return [_result(rule, case, play(stage, case)) for case in rule.tests if isinstance(case, Case)]
+
+
+def _beside(rule: Rule, others: Iterable[RuleFile]) -> list[RuleFile]:
+    """The files of rules that a rule is over or inhibited by, and of those that these are over."""
+    by_name = dict(_named(others))
+    found: dict[str, RuleFile] = {}
+    wanted = [rule.over, *rule.inhibited_by]
+    while wanted:
+        name = wanted.pop()
+        if name in by_name and name not in found and name != rule.name:
+            below, found[name] = by_name[name]
+            wanted.append(below.over)
+    return list(found.values())
+
+
+def _named(files: Iterable[RuleFile]) -> Iterator[tuple[str, tuple[Rule, RuleFile]]]:
+    for file in files:
+        try:
+            rule = parse_rule(file.text, file.path)
+        except DocumentError:
+            continue  # told where it is tested itself
+        yield rule.name, (rule, RuleFile(file.path, _active(file.text, rule)))
 
 
 def run_all(files: Iterable[RuleFile]) -> list[TestResult]:
     """Play the cases of many files. Raises `DocumentError` with the faults of all files."""
     results: list[TestResult] = []
     faults: list[Fault] = []
-    for file in files:
+    known = list(files)
+    for file in known:
         try:
-            results += run_tests(file)
+            results += run_tests(file, known)
         except DocumentError as error:
             faults += error.faults
     if faults:
@@ -71,7 +95,9 @@ def _active(text: str, rule: Rule) -> str:
 
 
 def _result(rule: Rule, case: Case, played: Played) -> TestResult:
-    differences = (*_refused(played), *_compare(case.expect, played.transitions))
+    own = [step for step in played.transitions if step.rule == rule.name]
+    rules = {step.alert: step.rule for step in played.transitions}
+    differences = (*_refused(played), *_compare(case.expect, own, rules))
     return TestResult(rule.name, rule.file, case.line, case.name, differences)
 
 
@@ -83,21 +109,27 @@ def _refused(played: Played) -> Iterator[str]:
             yield f"the event of line {line} was refused: {why.field}: {why.message} ({why.reason})"
 
 
-def _compare(expected: Sequence[Expectation], transitions: Sequence[Transition]) -> Iterator[str]:
-    """Each expectation is met by a transition of its own, in order; nothing else may fire."""
+def _compare(
+    expected: Sequence[Expectation], transitions: Sequence[Transition], rules: Mapping[str, str]
+) -> Iterator[str]:
+    """Each expectation is met by a transition of its own, in order; nothing else may fire.
+
+    ``rules``: alert → its rule.
+    """
     used: set[int] = set()
     begin = 0
     for expectation in expected:
         places = range(begin, len(transitions))
-        place = next((at for at in places if not _misses(expectation, transitions[at])), None)
+        place = next((at for at in places if not _misses(expectation, transitions[at], rules)), None)
         if place is None:
             yield f"line {expectation.line}: expected {_wanted(expectation)}"
-            yield from _nearest(expectation, [transitions[at] for at in places])
+            yield from _nearest(expectation, [transitions[at] for at in places], rules)
         else:
             used.add(place)
             begin = place + 1
     for place, transition in enumerate(transitions):
-        if transition.state == "firing" and place not in used and not _explained(expected, used):
+        told_anew = transition.state == "firing" and transition.revision == 0
+        if told_anew and place not in used and not _explained(expected, used):
             yield f"fired although nothing expects it: {_told(transition)}"
 
 
@@ -106,18 +138,18 @@ def _explained(expected: Sequence[Expectation], used: set[int]) -> bool:
     return len(used) < len(expected)
 
 
-def _nearest(expectation: Expectation, rest: Sequence[Transition]) -> Iterator[str]:
+def _nearest(expectation: Expectation, rest: Sequence[Transition], rules: Mapping[str, str]) -> Iterator[str]:
     alike = [transition for transition in rest if transition.state == expectation.state] or list(rest)
     if not alike:
         yield "         but nothing came" if not rest else ""
         return
-    best = min(alike, key=lambda transition: len(_misses(expectation, transition)))
+    best = min(alike, key=lambda transition: len(_misses(expectation, transition, rules)))
     yield f"         but there was {_told(best)}"
-    for miss in _misses(expectation, best):
+    for miss in _misses(expectation, best, rules):
         yield f"         {miss}"
 
 
-def _misses(expectation: Expectation, transition: Transition) -> list[str]:
+def _misses(expectation: Expectation, transition: Transition, rules: Mapping[str, str]) -> list[str]:
     """In what a transition is not the expected one."""
     found = []
     if transition.state != expectation.state:
@@ -133,6 +165,9 @@ def _misses(expectation: Expectation, transition: Transition) -> list[str]:
         got = transition.measures.get(name)
         if not _same_number(number, got):
             found.append(f"measure {name}: expected {_number(number)}, got {_number(got)}")
+    holder = rules.get(transition.held_by, "")
+    if expectation.held_by is not None and holder != expectation.held_by:
+        found.append(f"held_by: expected {expectation.held_by or 'nobody'}, got {holder or 'nobody'}")
     if expectation.says and not any(expectation.says in text for text in transition.text.values()):
         found.append(f"says: expected {expectation.says!r} in {transition.text.get('vi', '')!r}")
     return found

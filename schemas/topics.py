@@ -20,9 +20,10 @@ META = "alerting.meta"
 
 # Headers. Values are ASCII.
 ARRIVED = "arrived"  # milliseconds since the Unix epoch, stamped by our gate or sender
-KIND = "kind"  # absent for events; b"pulse" or b"control" for records of the engine
+KIND = "kind"  # absent for events and transitions; else a record of the engine
 PULSE = b"pulse"
 CONTROL = b"control"
+JUDGED = b"judged"  # in alerting.transitions, beside the transitions: how far a judge has come
 
 MAX_EVENT_BYTES = 512 * 1024
 MAX_RECORD_BYTES = 8 * 1024 * 1024

@@ -192,8 +192,12 @@ class Transition(msgspec.Struct, frozen=True):
     notify: list[str]
     places: dict[str, str] = {}
     """Dated dimensions of the group's school or unit (``commune``, ``vendor``, ``level`` …)."""
+    due: int = 0
+    """Business clock by which this had to be decided, ms: a judge past it says nothing earlier any more."""
     inhibited_by: list[str] = []
     """Rules whose alerts, while they fire for the same place, hold this one back."""
+    counted_by: list[str] = []
+    """Rules whose alerts count this one: composites over its rule and, where it rolls up, its own."""
     revision: int = 0
     """Said again by `correlate` about the same ordinal: an alert's newest step is that of the highest
     (ordinal, revision)."""
@@ -202,6 +206,14 @@ class Transition(msgspec.Struct, frozen=True):
     held_how: Literal["", "inhibited", "absorbed"] = ""
     holds: int = 0
     """How many alerts this one holds now."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """How far a partition of `judge` has come (JSON, header kind=judged, in ``alerting.transitions``):
+    everything due up to ``clock`` (business time, ms) stands before this record."""
+
+    judge: int
+    clock: int
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "rejected_log": ("log_epoch", "partition", "position", "refusal"),
     "aggregate_log": ("rule", "rule_hash", "group_key", "window_start", "window_end"),
     "transition_log": ("id",),
-    "alert_log": ("alert", "ordinal"),
+    "alert_log": ("alert", "ordinal", "revision"),
     "delivery_log": ("id", "attempt"),
     "quarantine_log": ("log_epoch", "topic", "log_partition", "log_offset"),
 }

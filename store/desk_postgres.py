@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from oncall import Decision, History, Recipient
-from oncall.decisions import WINDOW_CONTINUED
+from oncall.decisions import CLOSING_STATES, WINDOW_CONTINUED
 from oncall.identity import episode_of
 from schemas.errors import StoreError
 from schemas.wire import Delivery, Transition
@@ -30,7 +30,16 @@ from store.desk import (
     Unpublished,
     plan_batch,
 )
-from store.desk_sql import LEASE, LOST_ATTEMPTS, NEXT_DUE, PUBLISHED, SUMMARY, TOLD_BEFORE, UNPUBLISHED
+from store.desk_sql import (
+    LEASE,
+    LOST_ATTEMPTS,
+    NEXT_DUE,
+    PUBLISHED,
+    SUMMARY,
+    TOLD_AFTER,
+    TOLD_BEFORE,
+    UNPUBLISHED,
+)
 from store.desk_tables import decisions, deliveries, outbox, positions, unreadable
 from store.postgres_engine import transaction
 
@@ -152,13 +161,16 @@ def _hold_position(connection: Connection, batch: AlertBatch) -> None:
 
 def _history(connection: Connection, transitions: Sequence[Transition]) -> History:
     history = History()
-    continued = [item for item in transitions if item.reason == WINDOW_CONTINUED]
-    if continued:  # first, as they may repeat what this batch's own alerts are known for
-        values = {
-            "episodes": [episode_of(item.rule, item.group) for item in continued],
-            "windows": [item.window_start for item in continued],
-        }
-        _note(history, connection.execute(TOLD_BEFORE, values))
+    # Neighbours first, as they may repeat what this batch's own alerts are known for.
+    opened = [item for item in transitions if item.state == "firing" and item.reason == WINDOW_CONTINUED]
+    closed = [item for item in transitions if item.state in CLOSING_STATES]
+    for told, asking in ((TOLD_BEFORE, opened), (TOLD_AFTER, closed)):
+        if asking:
+            values = {
+                "episodes": [episode_of(item.rule, item.group) for item in asking],
+                "windows": [item.window_start for item in asking],
+            }
+            _note(history, connection.execute(told, values))
     alerts = sorted({alert for item in transitions for alert in (item.alert, item.held_by) if alert})
     found = select(decisions).where(decisions.c.alert == func.any(alerts)).order_by(decisions.c.seq)
     _note(history, connection.execute(found))

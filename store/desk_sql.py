@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, Text
 
@@ -60,21 +60,26 @@ NEXT_DUE = text(
     """  # noqa: S608
 )
 
-# For each episode: the decisions that told somebody, in the latest window before the given one.
-TOLD_BEFORE = text(
-    """
-    SELECT d.*
-    FROM (SELECT DISTINCT * FROM unnest(:episodes, :windows) AS asked (episode, window_start)) AS asked
-    CROSS JOIN LATERAL (
-        SELECT max(window_start) AS window_start FROM decisions
-        WHERE episode = asked.episode AND window_start < asked.window_start
-          AND phase = 'opening' AND outcome IN ('pushed', 'joined')
-    ) AS before
-    JOIN decisions AS d ON d.episode = asked.episode AND d.window_start = before.window_start
-    WHERE d.phase = 'opening' AND d.outcome IN ('pushed', 'joined')
-    ORDER BY d.seq
-    """
-).bindparams(bindparam("episodes", type_=ARRAY(Text)), bindparam("windows", type_=ARRAY(BigInteger)))
+
+def _neighbour(nearest: str, side: str) -> TextClause:
+    """For each episode: the decisions of the nearest window on a side of the given one that told anybody."""
+    return text(
+        f"""
+        SELECT d.*
+        FROM (SELECT DISTINCT * FROM unnest(:episodes, :windows) AS asked (episode, window_start)) AS asked
+        CROSS JOIN LATERAL (
+            SELECT {nearest}(window_start) AS window_start FROM decisions
+            WHERE episode = asked.episode AND window_start {side} asked.window_start
+              AND phase = 'opening' AND outcome IN ('pushed', 'joined')
+        ) AS told
+        JOIN decisions AS d ON d.episode = asked.episode AND d.window_start = told.window_start
+        ORDER BY d.seq
+        """  # noqa: S608 - both are written below
+    ).bindparams(bindparam("episodes", type_=ARRAY(Text)), bindparam("windows", type_=ARRAY(BigInteger)))
+
+
+TOLD_BEFORE = _neighbour("max", "<")
+TOLD_AFTER = _neighbour("min", ">")
 
 UNPUBLISHED = text(
     """

@@ -169,6 +169,7 @@ class PartitionDriver:
         if not await self._apply(fetched.batch):
             return
         self._next = fetched.end
+        self._metrics.count(Count.BATCHES, self.shape.name, self.partition)
         backlog = max(0, fetched.highwater - fetched.end)
         self._metrics.gauge(Gauge.POSITION, self.shape.name, self.partition, self._next)
         self._metrics.gauge(Gauge.BACKLOG, self.shape.name, self.partition, backlog)
@@ -279,6 +280,7 @@ class PartitionDriver:
         written = sum(map(len, state.blocks.values()))
         self._metrics.count(Count.SNAPSHOTS, self.shape.name, self.partition)
         self._metrics.count(Count.SNAPSHOT_BYTES, self.shape.name, self.partition, written)
+        self._metrics.gauge(Gauge.SNAPSHOT_TIME, self.shape.name, self.partition, time.time())
 
     def _record(self, key: bytes, value: bytes | None) -> OutRecord:
         return OutRecord(self.shape.snapshots, self.partition, key, value)

@@ -15,6 +15,8 @@ class Count(Enum):
 
     RECORDS = "worker_records"
     """Records applied by an agent."""
+    BATCHES = "worker_batches"
+    """Fetched batches applied by an agent."""
     OUTPUTS = "worker_outputs"
     """Records sent by an agent."""
     OUTPUT_BYTES = "worker_output_bytes"
@@ -38,6 +40,8 @@ class Gauge(Enum):
     """Offset of the next record an agent will apply."""
     BACKLOG = "worker_backlog"
     """Records in the partition not yet applied, by the newest fetch."""
+    SNAPSHOT_TIME = "worker_snapshot_time_seconds"
+    """When the newest snapshot was committed, seconds since the Unix epoch."""
     BYTES_IN_FLIGHT = "worker_output_bytes_in_flight"
     """Output bytes sent and not yet acknowledged."""
 

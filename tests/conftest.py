@@ -11,9 +11,16 @@ from hypothesis import settings
 settings.register_profile("trucban", deadline=None)
 settings.load_profile("trucban")
 
-FIRST = ("acceptance/test_kills", "acceptance/test_nyc", "engine/test_latest", "simulator/")
-"""Of two processes the first takes the odd and the second the even ones: kills beside the real file, then
-the simulator (which needs CPU only) beside all that waits for processes."""
+FIRST = (
+    "acceptance/test_kills",
+    "acceptance/test_nyc",
+    "acceptance/test_scenarios",
+    "simulator/",
+    "feeds/test_scenarios",
+    "engine/test_latest",
+)
+"""What takes longest first: kills beside the real file, then the simulator (which needs CPU only) beside all
+that waits for processes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,12 @@ DATABASE_FILE = "database.url"
 BROKER_FILE = "broker.address"
 METRICS_FILE = "metrics.json"
 TOPICS_FILE = "topics"
+CLOCK_FILE = "clock"
+"""The newest business time told, ms."""
+FED_FILE = "fed"
+"""Is there when what was before the simulated day's start is sent and counted."""
+RULES_FILE = "rules.json"
+"""What became of the rule and reference files, as pulse last read them."""
 
 
 def run_directory(settings: Settings) -> Path:
@@ -43,11 +49,11 @@ def console_url(settings: Settings) -> str:
     return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.console_port}"
 
 
-def metrics_ports(settings: Settings) -> dict[str, int]:
-    """Metrics port of each worker of `up` with this data directory; 0: it has none."""
+def process_ports(settings: Settings) -> dict[str, int]:
+    """Metrics port of each process of `up` with this data directory; 0: it has none."""
     text = _text(run_directory(settings) / METRICS_FILE)
     ports: dict[str, int] = json.loads(text) if text else {}
-    return {name: port for name, port in ports.items() if name.startswith("worker-")}
+    return ports
 
 
 def _written(settings: Settings, name: str, option: str, patience: float) -> str:
@@ -65,6 +71,12 @@ def wait_until(holds: Callable[[], bool], patience: float, step: float = 0.1) ->
             return False
         time.sleep(step)
     return True
+
+
+def read_clock(path: Path) -> int | None:
+    """The newest business time told (ms) as its file holds it, None before the first."""
+    text = _text(path)
+    return int(text) if text else None
 
 
 def _text(path: Path) -> str:

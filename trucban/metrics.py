@@ -42,6 +42,7 @@ _AGENT: Final = ("agent", "partition")
 
 COUNTS: Final[dict[Count, str]] = {
     Count.RECORDS: "Records applied by an agent.",
+    Count.BATCHES: "Fetched batches applied by an agent.",
     Count.OUTPUTS: "Records sent by an agent.",
     Count.OUTPUT_BYTES: "Bytes of keys and values sent by an agent.",
     Count.REWINDS: "Times an agent sought back because a fetch began after its position.",
@@ -53,6 +54,7 @@ COUNTS: Final[dict[Count, str]] = {
 GAUGES: Final[dict[Gauge, str]] = {
     Gauge.POSITION: "Offset of the next record an agent will apply.",
     Gauge.BACKLOG: "Records in the partition not yet applied, by the newest fetch.",
+    Gauge.SNAPSHOT_TIME: "When the newest snapshot was committed, in seconds since the Unix epoch.",
     Gauge.BYTES_IN_FLIGHT: "Output bytes sent and not yet acknowledged.",
 }
 
@@ -68,6 +70,26 @@ CONTROL_FAULTS: Final = Metric(
     "gauge",
     "Faults in the rule and reference files as they are now; what was in force stays in force.",
 )
+
+_PARTITION: Final = ("partition",)
+
+COUNTED: Final = Metric("trucban_count_counted_total", "counter", "Events counted.", _PARTITION)
+REJECTED: Final = Metric(
+    "trucban_count_rejected_total", "counter", "Events refused, by reason.", ("partition", "reason")
+)
+REPEATS: Final = Metric(
+    "trucban_count_repeats_total", "counter", "Events that were counted before and came again.", _PARTITION
+)
+LATE: Final = Metric(
+    "trucban_count_late_total",
+    "counter",
+    "Events beyond what can be corrected: archived, not counted.",
+    _PARTITION,
+)
+LIVE_PANES: Final = Metric("trucban_count_live_panes", "gauge", "Panes in memory.", _PARTITION)
+
+CORE_METRICS: Final = (COUNTED, REJECTED, REPEATS, LATE, LIVE_PANES)
+"""Read from the worker's cores when somebody asks (`trucban.core_metrics`), not counted by a `Meter`."""
 
 CONSOLE_RECORDS: Final = Metric("trucban_console_records_total", "counter", "Records read by the console.")
 CONSOLE_STREAMS: Final = Metric("trucban_console_streams", "gauge", "Browsers that listen to the console.")
@@ -123,6 +145,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     INSERT_AGE,
     ARCHIVED_ROWS,
     INSERT_SECONDS,
+    *CORE_METRICS,
 )
 
 
@@ -135,6 +158,8 @@ class Meter:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, PrometheusGauge] = {}
         for metric in metrics:
+            if metric in CORE_METRICS:
+                continue
             if metric.kind == "counter":
                 self._counters[metric.name] = Counter(
                     metric.name, metric.help, metric.labels, registry=self.registry

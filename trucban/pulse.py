@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from feeds.clock import BusinessClock, ClockSpec
+from feeds.clock import BusinessClock, ClockSpec, start_of
 from feeds.outlet import KafkaOutlet, Meta, Outlet, read_meta
 from rules.engine.configured import encode_config
 from schemas.errors import BrokerAway
 from schemas.topics import ARRIVED, CONTROL, EVENTS, KIND, META, PULSE
 from schemas.wire import Config, Pulse
 from streams.topics import TopicOptions, ensure_topics
-from trucban.controls import Controls, look, watch
+from trucban.addresses import read_clock
+from trucban.controls import Change, Controls, Reading, Settling, look, watch
 from trucban.metrics import CLOCK, CONTROL_FAULTS, CONTROLS, PULSES, Meter
 
 SECOND_MS = 1000
+LOOKS_A_PULSE = 2
+LOOK_SECONDS = 1.0 / LOOKS_A_PULSE
+"""Between two looks at the files: a change is read after one to two of them."""
+HOLD_SECONDS = 0.3
+"""How often a clock that waits looks for what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,23 @@ class PulseSettings:
     """Where the newest business time told is kept, so that it never goes back."""
     ready_file: Path
     """Written when the topics are there: workers may start."""
+    state_file: Path
+    """`FilesState` as it is now: what the console tells the engineer of the rule files."""
+    fed: bool = False
+    """Whether a feed sends what happened before a demo's clock starts: the clock waits for it."""
+
+
+class FilesState(msgspec.Struct, frozen=True):
+    """What became of the rule and reference files as they were last read (JSON)."""
+
+    at: int
+    """When they were read, real time, ms since the epoch."""
+    hash: str
+    """Hash of the rules that were published last; empty before the first."""
+    errors: list[str]
+    """``file:line:column: …`` of each fault; empty: what is in the files is what was published."""
+    reference: str = ""
+    """Hash of the reference data that were published last."""
 
 
 class Teller:
@@ -50,6 +74,15 @@ class Teller:
         """Tell senders everywhere which clock runs here, and the agents its mode."""
         self._outlet.send(META, 0, None, msgspec.json.encode(Meta(clock=self._clock.anchor)), [])
         self._control(Config(clock_mode=self._clock.spec.mode))
+
+    def hold(self) -> None:
+        """Until what was before a demo's start is prepared, the clock is moved by what is fed."""
+        self._control(Config(clock_mode="data"))
+
+    def ask(self, start: int) -> None:
+        """Let the feed send what was before ``start`` (ms)."""
+        self._outlet.send(META, 0, None, msgspec.json.encode(Meta(hold=start)), [])
+        self._outlet.flush()
 
     def change(self, config: Config, told: dict[str, str]) -> None:
         """Publish a new version; what was published is noted after it is acknowledged everywhere."""
@@ -102,23 +135,40 @@ def _tell(
     outlet = KafkaOutlet(settings.broker)
     clock = BusinessClock(settings.clock, real=real_now(), last=read_clock(settings.clock_file))
     teller = Teller(outlet, clock, meter)
-    controls = watch(settings.rules, settings.reference, read_meta(settings.broker).published or {})
+    meta = read_meta(settings.broker)
+    controls = watch(settings.rules, settings.reference, meta.published or {})
+    if (start := held_start(settings, meta)) is not None:
+        teller.hold()
+        first = controls.poll()
+        _publish(teller, controls, first, meter, log)  # what comes first is judged by it
+        write_state(settings.state_file, first, controls.published, real_now())
+        teller.ask(start)
+        log.info("pulse: the clock waits for what was before its start")
+        if not _prepared(settings.broker, start, stop):
+            return
+        write_clock(settings.clock_file, start)
+        clock = BusinessClock(settings.clock, real=real_now(), last=start)
+        teller = Teller(outlet, clock, meter)
     teller.begin()
-    seen = None
-    while not stop.is_set():
-        began = time.monotonic()
-        if (now := look(settings.rules, settings.reference)) != seen:
-            seen = now
-            _publish(teller, controls, meter, log)
-        if settings.clock.mode != "data":
-            told = clock.tick(real_now())
-            write_clock(settings.clock_file, told)  # first: what is told is never ahead of the file
-            teller.pulse(told)
-        stop.wait(max(0.0, began + 1.0 - time.monotonic()))
+    with ThreadPoolExecutor(1, "files") as threads:
+        files = Reading(Settling(lambda: look(settings.rules, settings.reference)), controls.poll, threads)
+        patience, looks = None, 0  # of the first time the pulses wait
+        while not stop.is_set():
+            began = time.monotonic()
+            if (change := files.changed(patience)) is not None:
+                _publish(teller, controls, change, meter, log)
+                write_state(settings.state_file, change, controls.published, real_now())
+            if looks % LOOKS_A_PULSE == 0 and settings.clock.mode != "data":
+                told = clock.tick(real_now())
+                write_clock(settings.clock_file, told)  # first: what is told is never ahead of the file
+                teller.pulse(told)
+            patience, looks = 0.0, looks + 1
+            stop.wait(max(0.0, began + LOOK_SECONDS - time.monotonic()))
 
 
-def _publish(teller: Teller, controls: Controls, meter: Meter, log: structlog.stdlib.BoundLogger) -> None:
-    change = controls.poll()
+def _publish(
+    teller: Teller, controls: Controls, change: Change, meter: Meter, log: structlog.stdlib.BoundLogger
+) -> None:
     for fault in change.faults:
         log.error("pulse: a file has a fault; what is in force stays", fault=str(fault))
     meter.set(CONTROL_FAULTS, len(change.faults))
@@ -127,19 +177,37 @@ def _publish(teller: Teller, controls: Controls, meter: Meter, log: structlog.st
         log.info("pulse: published", **change.hashes)
 
 
-def read_clock(path: Path) -> int | None:
-    """The newest business time told, None before the first."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
+def held_start(settings: PulseSettings, meta: Meta) -> int | None:
+    """Where (ms) a demo's clock waits for its feed; None: it does not, or has begun to go."""
+    if not settings.fed or settings.clock.mode != "demo" or read_clock(settings.clock_file) is not None:
         return None
+    start = start_of(settings.clock, real_now()) if meta.hold is None else meta.hold
+    return start if (meta.prepared or 0) < start else None
+
+
+def _prepared(broker: str, start: int, stop: threading.Event) -> bool:
+    while (read_meta(broker).prepared or 0) < start:
+        if stop.wait(HOLD_SECONDS):
+            return False
+    return True
 
 
 def write_clock(path: Path, told: int) -> None:
     """Note the newest business time, all of it or nothing."""
+    _replace(path, str(told).encode())
+
+
+def write_state(path: Path, change: Change, published: dict[str, str], now: int) -> None:
+    """Note what became of the files at ``now``, all of it or nothing."""
+    errors = [str(fault) for fault in change.faults]
+    state = FilesState(now, published.get("rules", ""), errors, published.get("reference", ""))
+    _replace(path, msgspec.json.encode(state))
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(str(told), encoding="ascii")
+    part.write_bytes(content)
     part.replace(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -16,13 +17,15 @@ from typing import Literal
 import msgspec
 import psutil
 
-from schemas.errors import SupervisionError
+from schemas.errors import SettingsError, SupervisionError
 
 OWNER_VARIABLE = "SUPERVISED_BY_TRUCBAN"
 """Environment variable of every child: the data directory it works for."""
 LEFTOVER_SECONDS = 10.0
 PORT_SECONDS = 2.0
 _STATUS = "status.json"
+OURS = frozenset({"run", "log", "broker", "clickhouse", "postgres", "faust"})
+"""What `trucban up` and its children put into a data directory."""
 
 State = Literal["waiting", "starting", "ready", "backing_off", "stopping", "ended"]
 
@@ -85,6 +88,32 @@ def locked(data_dir: Path) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
+
+
+def check_ours(data_dir: Path) -> None:
+    """Raise SettingsError unless the directory is empty, not there, or one that `trucban up` made."""
+    if not data_dir.exists():
+        return
+    if not data_dir.is_dir():
+        raise SettingsError(f"--fresh: {data_dir} is not a directory")
+    found = {path.name for path in data_dir.iterdir()}
+    strange = sorted(found - OURS)
+    if strange or (found and not (data_dir / "run" / "lock").is_file()):
+        what = f"it holds {strange[0]}" if strange else "it has no run/lock"
+        raise SettingsError(
+            f"--fresh empties only a data directory that `trucban up` made, and {data_dir} is none: {what}"
+        )
+
+
+def empty(data_dir: Path) -> None:
+    """Remove everything but the lock. Only under the lock, and after `check_ours`."""
+    for path in [*data_dir.iterdir(), *(data_dir / "run").iterdir()]:
+        if path.name == "run" or path == data_dir / "run" / "lock":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def end_leftovers(data_dir: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from feeds.clock import ClockSpec, parse_clock
+from feeds.clock import EXPECTED, ClockSpec, parse_clock
 from feeds.scenarios import cause_of
 from schemas.errors import SettingsError
 from schemas.nearest import did_you_mean
@@ -77,14 +77,15 @@ class Settings(BaseSettings):
     )
     scenario: str = Field(
         "ordinary",
-        description="What happens on the simulated day: ordinary, flu, silent-vendor, late-rolls "
-        "or sync-trouble.",
+        description="What happens on the simulated day: ordinary, flu, silent-vendor, late-rolls, "
+        "sync-trouble or demo (some of each).",
     )
     seed: int = Field(1, ge=0, description="Seed of the simulated day: the same seed, the same events.")
     clock: str = Field(
         "wall",
         description="Business clock: `wall` (real time), `HH:MM@RATE` (a demo that begins at this civil "
-        "time and runs RATE times faster) or `data` (moved only by what is fed).",
+        "time and runs RATE times faster; with a day before it, such as `2026-10-05T07:05@10`, on that "
+        "day, else today) or `data` (moved only by what is fed).",
     )
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `trucban up` starts.")
     partitions: int = Field(
@@ -150,7 +151,7 @@ class Settings(BaseSettings):
         try:
             parse_clock(value)
         except SettingsError as error:
-            raise ValueError("expected wall, data or HH:MM@RATE (such as 07:05@10)") from error
+            raise ValueError(f"expected {EXPECTED}") from error
         return value
 
     @property

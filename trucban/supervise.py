@@ -68,6 +68,8 @@ class ChildSpec:
     """Time between ``stop_signal`` and SIGKILL."""
     order: int = 0
     """Small ones start first and stop last; equal ones together."""
+    says: str = ""
+    """Told when it is ready."""
 
 
 class _Child:
@@ -193,8 +195,11 @@ class Supervisor:
 
     def _probe(self, child: _Child) -> None:
         if child.spec.ready is None or child.spec.ready():
+            first = not child.was_ready
             child.enter("ready")
-            log.info("up: ready", child=child.spec.name)
+            told = {"says": child.spec.says} if child.spec.says and first else {}
+            seconds = round(time.time() - self._started, 1)
+            log.info("up: ready", child=child.spec.name, seconds=seconds, **told)
 
     def _reap(self, child: _Child, now: float) -> None:
         if child.process is None or child.process.poll() is None:

@@ -22,11 +22,13 @@ from schemas.wire import Correction, PaneValue
 START = "_start"
 SIGN = "_sign"
 ORIGINAL = "_original"
+SEGMENT = "_segment"
+"""Where rows of several segments of a batch are summed at once: which one a row belongs to. Optional."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Change of one group and window."""
+    """Change of one group and window, within a segment."""
 
     group: Group
     start: int
@@ -34,6 +36,7 @@ class Delta:
     states: list[PaneValue]
     added: list[tuple[int, str]]
     removed: list[tuple[int, str]]
+    segment: int = 0
     original: int | None = None
 
 
@@ -103,38 +106,43 @@ def contribute(panes: Panes, query: Query, rows: pl.DataFrame, position: int, *,
 
     ``corrected``: some rows may carry an original position.
     """
-    compiled = plan(query)
-    if compiled.where is not None:
-        rows = rows.filter(compiled.where)
-    if rows.is_empty():
-        return
-    rows = rows.with_columns(compiled.start, *compiled.groups)
-    for delta in deltas(compiled, rows, ()):
+    for delta in deltas(query, rows, corrected=corrected):
+        add(panes, query, delta, position)
+
+
+def add(panes: Panes, query: Query, delta: Delta, position: int) -> None:
+    """Add one of `deltas` to its pane, which is then true at ``position``."""
+    if delta.original is None:
         _apply(panes, query, delta, position)
+    else:
+        _note_correction(panes, query, delta, position)
+
+
+def deltas(query: Query, rows: pl.DataFrame, *, corrected: bool) -> Iterator[Delta]:
+    """What signed ``rows`` change: by group, window and `SEGMENT`, then also by `ORIGINAL`."""
+    compiled = plan(query)
+    segment = pl.col(SEGMENT) if SEGMENT in rows.columns else pl.lit(0, dtype=pl.Int64).alias(SEGMENT)
+    lazy = rows.lazy()
+    if compiled.where is not None:
+        lazy = lazy.filter(compiled.where)
+    lazy = lazy.with_columns(compiled.start, segment, *compiled.groups)
+    negative = bool((rows[SIGN] < 0).any())
+    yield from _summed(compiled, lazy, (), negative=negative)
     if corrected:
-        amended = rows.filter(pl.col(ORIGINAL).is_not_null())
-        for delta in deltas(compiled, amended, (ORIGINAL,)):
-            _note_correction(panes, query, delta, position)
+        yield from _summed(compiled, lazy.filter(pl.col(ORIGINAL).is_not_null()), (ORIGINAL,), negative=True)
 
 
-def deltas(compiled: Plan, rows: pl.DataFrame, extra: Sequence[str]) -> Iterator[Delta]:
-    """Sum signed rows by group, window and ``extra`` columns."""
+def _summed(compiled: Plan, rows: pl.LazyFrame, extra: Sequence[str], *, negative: bool) -> Iterator[Delta]:
+    """Sum signed rows by group, window, segment and ``extra`` columns, all in one evaluation."""
     query = compiled.query
-    keys = [*_parts(query), START, *extra]
-    matching = compiled.evidence
-    sign = pl.col(SIGN)
-    event = pl.struct("time", "id")
-    entered = event.filter(matching & (sign > 0))
-    gone = event.filter(matching & (sign < 0))
-    if bool((rows[SIGN] < 0).any()):
-        entered = entered.filter(~entered.is_in(gone.implode()))
-    first = entered.sort().head(EVIDENCE_TRACKED)
+    keys = [*_parts(query), START, SEGMENT, *extra]
+    evidence = _evidence(compiled.evidence, negative=negative)
     grouped = rows.group_by(keys, maintain_order=True).agg(
-        sign.sum().alias("_rows"), first.alias("_first"), gone.alias("_gone"), *compiled.scalars
+        pl.col(SIGN).sum().alias("_rows"), *evidence, *compiled.scalars
     )
     multisets = _multisets(compiled, rows, keys)
     width, ends = len(query.group_by), len(keys)
-    for row in grouped.iter_rows():
+    for row in grouped.collect().iter_rows():
         key = row[:ends]
         yield Delta(
             row[:width],
@@ -142,15 +150,26 @@ def deltas(compiled: Plan, rows: pl.DataFrame, extra: Sequence[str]) -> Iterator
             row[ends],
             _states(query, iter(row[ends + 3 :]), key, multisets),
             [(item["time"], item["id"]) for item in row[ends + 1]],
-            [(item["time"], item["id"]) for item in row[ends + 2]],
-            row[width + 1] if extra else None,
+            [(item["time"], item["id"]) for item in row[ends + 2] or ()],
+            row[width + 1],
+            row[width + 2] if extra else None,
         )
+
+
+def _evidence(matching: pl.Expr, *, negative: bool) -> tuple[pl.Expr, pl.Expr]:
+    """Events that are evidence and enter, and those that go, where there may be such."""
+    event = pl.struct("time", "id")
+    entered = event.filter(matching & (pl.col(SIGN) > 0))
+    gone = event.filter(matching & (pl.col(SIGN) < 0)) if negative else pl.lit(None)
+    if negative:
+        entered = entered.filter(~entered.is_in(gone.implode()))
+    return entered.sort().head(EVIDENCE_TRACKED).alias("_first"), gone.alias("_gone")
 
 
 Multisets = dict[int, dict[tuple[Any, ...], dict[str | int | float, int]]]
 
 
-def _multisets(compiled: Plan, rows: pl.DataFrame, keys: list[str]) -> Multisets:
+def _multisets(compiled: Plan, rows: pl.LazyFrame, keys: list[str]) -> Multisets:
     out: Multisets = {}
     for index, value, condition in compiled.multisets:
         found: dict[tuple[Any, ...], dict[str | int | float, int]] = {}
@@ -159,6 +178,7 @@ def _multisets(compiled: Plan, rows: pl.DataFrame, keys: list[str]) -> Multisets
             .filter(condition & pl.col("_value").is_not_null())
             .group_by([*keys, "_value"], maintain_order=True)
             .agg(pl.col(SIGN).sum())
+            .collect()
         )
         for row in counted.iter_rows():
             if row[-1]:

@@ -5,6 +5,7 @@ Decode → validate → place → drop repeats → expand to signed rows → joi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rules.engine.aggregate import contribute
+from rules.engine.aggregate import Delta, add, contribute, deltas
 from rules.engine.announce import shares_of, values_of
 from rules.engine.blocks import Ledger, by_part, load_run, put_runs
 from rules.engine.configured import UNCONFIGURED, Configured, amended, compiled
@@ -27,7 +28,7 @@ from schemas.civil import DAY_MS, day_of, day_start
 from schemas.decode import Reject
 from schemas.errors import DocumentError
 from schemas.events import EVENT_TYPES
-from schemas.topics import PANES, PULSE
+from schemas.topics import CONTROL, PANES, PULSE
 from schemas.wire import CoreOptions, LogBatch, OutRecord, PanesRecord, Pulse, Snapshot
 
 STEP = 10_000
@@ -51,11 +52,31 @@ class Stats:
     """What the core has seen since it began (for metrics; not part of its state)."""
 
     events: int = 0
+    counted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     forwarded: int = 0
     beyond: int = 0
     batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a stretch begins, the records that end its segments (None: the end of the batch), the
+    clock after each row of the batch, and its pulses by row."""
+
+    begin: int
+    specials: list[Special | None]
+    clocks: npt.NDArray[np.int64]
+    pulses: dict[int, Pulse]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """By segment: rejected and forwarded events, and what changes in the panes."""
+
+    records: list[list[OutRecord]]
+    deltas: list[list[tuple[Query, Delta]]]
 
 
 class CountCore:
@@ -106,14 +127,12 @@ class CountCore:
         clocks = self._clocks(decoded, pulses, len(batch))
         self.stats.batches += 1
         begin = start
+        ahead: list[Special | None] = []
         for special in (*decoded.specials, None):
-            end = special.row if special else len(batch)
-            self._segment(batch, decoded, clocks, begin, end)
-            if special is not None:
-                self._position = batch.offsets[special.row] + 1
-                self.clock = max(self.clock, int(clocks[special.row]))
-                self._take(batch, decoded, special, pulses.get(special.row))
-                begin = special.row + 1
+            ahead.append(special)
+            if special is None or special.kind == CONTROL:
+                self._stretch(batch, decoded, Cut(begin, ahead, clocks, pulses))
+                begin, ahead = special.row + 1 if special else len(batch), []
         self._position = batch.offsets[-1] + 1
 
     def _clocks(self, decoded: Decoded, pulses: dict[int, Pulse], size: int) -> npt.NDArray[np.int64]:
@@ -126,34 +145,56 @@ class CountCore:
             times[row] = pulse.clock
         return np.maximum(np.maximum.accumulate(times), self.clock)
 
-    def _segment(
-        self, batch: LogBatch, decoded: Decoded, clocks: npt.NDArray[np.int64], begin: int, end: int
-    ) -> None:
-        """Events of rows begin..end, between which no control record or pulse stands."""
-        if begin >= end:
-            return
-        self._position = batch.offsets[end - 1] + 1
-        self.clock = max(self.clock, int(clocks[end - 1]))
+    def _stretch(self, batch: LogBatch, decoded: Decoded, cut: Cut) -> None:
+        """Take what lies between two control records. Everything that Polars does is done for all its
+        segments at once: pulses may stand close together."""
+        ends = [special.row if special else len(batch) for special in cut.specials]
+        changes = self._changes(batch, decoded, cut, ends)
+        begin = cut.begin
+        for number, (special, end) in enumerate(zip(cut.specials, ends, strict=True)):
+            if begin < end:
+                self._position = batch.offsets[end - 1] + 1
+                self.clock = max(self.clock, int(cut.clocks[end - 1]))
+                self._out.extend(changes.records[number])
+                for query, delta in changes.deltas[number]:
+                    add(self._panes, query, delta, self._position)
+            if special is not None:
+                self._position = batch.offsets[special.row] + 1
+                self.clock = max(self.clock, int(cut.clocks[special.row]))
+                self._take(batch, decoded, special, cut.pulses.get(special.row))
+            begin = end + 1
+
+    def _changes(self, batch: LogBatch, decoded: Decoded, cut: Cut, ends: list[int]) -> Changes:
+        """What the events of a stretch bring, by segment: the n-th ends before row ``ends[n]``."""
+        changes = Changes([[] for _ in ends], [[] for _ in ends])
         frames = {}
         for name, frame in decoded.frames.items():
-            part = _between(frame, begin, end)
+            part = _between(frame, cut.begin, ends[-1])
             if not part.is_empty():
-                frames[name] = part.hstack([pl.Series(CLOCK, clocks[part["_row"].to_numpy()])])
+                frames[name] = part.hstack([pl.Series(CLOCK, cut.clocks[part["_row"].to_numpy()])])
         result = self._intake.sort(frames, self.configured.reference)
-        self._reject(batch, decoded, [r for r in decoded.rejects if begin <= r.row < end] + result.rejects)
+        own = {special.row for special in cut.specials if special}
+        rejects = [r for r in decoded.rejects if cut.begin <= r.row < ends[-1] and r.row not in own]
+        for reject in sorted(rejects + result.rejects, key=lambda r: r.row):
+            changes.records[bisect_left(ends, reject.row)].append(self._rejected(batch, decoded, reject))
         for row, target in sorted(result.forwards):
-            self._out.append(forward(batch, decoded.arrived, row, target))
-        self.stats.events += end - begin
+            changes.records[bisect_left(ends, row)].append(forward(batch, decoded.arrived, row, target))
+        self.stats.events += ends[-1] - cut.begin - len(own - {ends[-1]})
         self.stats.repeats += result.repeats
         self.stats.forwarded += len(result.forwards)
-        self._count(batch, result.accepted)
+        positions = [batch.offsets[end] for end in ends[:-1]]
+        for name, rows, corrected in self._effects.of(self._counted(batch, result.accepted), positions):
+            for query in self.configured.queries_of(name):
+                for delta in deltas(query, rows, corrected=corrected):
+                    changes.deltas[delta.segment].append((query, delta))
+        return changes
 
-    def _reject(self, batch: LogBatch, decoded: Decoded, rejects: list[Reject]) -> None:
-        for reject in sorted(rejects, key=lambda r: r.row):
-            self.stats.rejected[reject.reason] = self.stats.rejected.get(reject.reason, 0) + 1
-            self._out.append(rejected_record(self.partition, batch, decoded.arrived, reject))
+    def _rejected(self, batch: LogBatch, decoded: Decoded, reject: Reject) -> OutRecord:
+        self.stats.rejected[reject.reason] = self.stats.rejected.get(reject.reason, 0) + 1
+        return rejected_record(self.partition, batch, decoded.arrived, reject)
 
-    def _count(self, batch: LogBatch, accepted: dict[str, pl.DataFrame]) -> None:
+    def _counted(self, batch: LogBatch, accepted: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Put accepted events by for the archive; those that are to be counted, with `POSITION`."""
         counted = {}
         offsets = np.array(batch.offsets, dtype=np.int64)
         raw = pl.Series("raw", batch.values, dtype=pl.Binary)
@@ -162,11 +203,10 @@ class CountCore:
             self._accepted.setdefault(name, []).append(frame.hstack([raw[frame["_row"]]]))
             beyond = int((frame[MARK] == BEYOND).sum())
             self.stats.beyond += beyond
+            self.stats.counted += len(frame) - beyond
             if beyond < len(frame):
                 counted[name] = frame.filter(pl.col(MARK) == "") if beyond else frame
-        for name, rows, corrected in self._effects.of(counted):
-            for query in self.configured.queries_of(name):
-                contribute(self._panes, query, rows, self._position, corrected=corrected)
+        return counted
 
     # --- records of the engine ---
 
@@ -175,7 +215,9 @@ class CountCore:
             if self._pulses.beat(pulse) and (self._by_log or self.clock - self._announced[0] >= STEP):
                 self._announce()
         elif special.kind == PULSE:
-            self._reject(batch, decoded, [r for r in decoded.rejects if r.row == special.row])
+            self._out.extend(
+                self._rejected(batch, decoded, r) for r in decoded.rejects if r.row == special.row
+            )
         else:
             self._reconfigure(batch, decoded, special)
 
@@ -183,7 +225,8 @@ class CountCore:
         try:
             new = amended(self.configured, special.value)
         except (ValueError, DocumentError) as error:
-            self._reject(batch, decoded, [Reject(special.row, "not_control", "", str(error))])
+            reject = Reject(special.row, "not_control", "", str(error))
+            self._out.append(self._rejected(batch, decoded, reject))
             return
         if new is self.configured:
             return

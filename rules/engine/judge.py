@@ -22,12 +22,14 @@ from rules.engine.sources import Sources
 from rules.engine.verdicts import Group, Verdicts
 from rules.engine.watch import Watch
 from schemas.civil import day_of
-from schemas.topics import AGGREGATES
-from schemas.wire import Aggregate, CoreOptions, LogBatch, OutRecord, PanesRecord, Snapshot
+from schemas.topics import AGGREGATES, JUDGED, KIND, TRANSITIONS
+from schemas.wire import Aggregate, CoreOptions, Judged, LogBatch, OutRecord, PanesRecord, Snapshot
 
 AGGREGATES_A_RECORD = 500
 ENTRIES_A_BLOCK = 1000
 RECORDS_A_BLOCK = 50
+JUDGED_EVERY = 1000
+"""How far the clock goes on before `correlate` is told, ms of business time."""
 WATCHING = 0
 """The judge partition that watches the engine for all."""
 
@@ -55,6 +57,7 @@ class JudgeCore:
         self._ledger = Ledger()
         self._forgot = day_of(NEVER)
         self._written = False
+        self._judged_to = NEVER
         self._position = 0
 
     @property
@@ -128,6 +131,8 @@ class JudgeCore:
         new = compiled(content)
         known = self._verdicts.merged.open_panes()
         self._verdicts.switch(new, self._barrier.first_of(new.hash))
+        if self.partition == WATCHING:
+            self._verdicts.report.configured(new.content)
         for key in known:  # the others are judged with their record's clock
             self._changed[key] = None
             self._verdicts.judge_pane(*key)
@@ -145,13 +150,21 @@ class JudgeCore:
 
     def flush(self) -> list[OutRecord]:
         """Transitions, then the newest measures of every group that changed."""
-        out = self._verdicts.report.take()
+        out = [*self._verdicts.report.take(), *self._judged()]
         self._write_rows()
         rows, self._rows = self._rows, []
         for begin in range(0, len(rows), AGGREGATES_A_RECORD):
             value = msgspec.json.encode(rows[begin : begin + AGGREGATES_A_RECORD])
             out.append(OutRecord(AGGREGATES, self.partition, None, value))
         return out
+
+    def _judged(self) -> Iterator[OutRecord]:
+        """How far this judge has come, behind everything it has told."""
+        clock = self.sources.judged()
+        if clock >= self._judged_to + JUDGED_EVERY:
+            self._judged_to = clock
+            value = msgspec.json.encode(Judged(self.partition, clock))
+            yield OutRecord(TRANSITIONS, 0, None, value, ((KIND, JUDGED),))
 
     def _write_rows(self) -> None:
         self._rows += [row for key in self._changed for row in self._verdicts.aggregates(*key)]

@@ -11,6 +11,7 @@ that arrives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,8 @@ COUNTED = "_counted"
 EXPIRES = "_expires"
 CORRECTS = "_corrects"
 """The row comes from a correcting type: only its replaced fields say something."""
+CAUSE = "_cause"
+"""Of a signed row: position of the event that made it enter or leave."""
 
 
 OWN = (FIRST, COUNTED)
@@ -63,9 +66,8 @@ def identity_of(kind: EventType, replaces: tuple[str, ...]) -> Identity:
 
 def identity_keys(rows: pl.DataFrame, fields: tuple[str, ...]) -> Keys:
     """128-bit keys of rows, from a delimited form of their identity's fields."""
-    text = rows.select(pl.concat_str([pl.col(f).cast(pl.String) for f in fields], separator="\x1f"))
-    digest = xxhash.xxh3_128_digest
-    packed = b"".join([digest(value.encode()) for value in text.to_series().to_list()])
+    text = pl.concat_str([pl.col(name).cast(pl.String) for name in fields], separator="\x1f")
+    packed = b"".join(map(xxhash.xxh3_128_digest, rows.select(text.cast(pl.Binary)).to_series().to_list()))
     halves = np.frombuffer(packed, dtype=">u8").reshape(-1, 2).astype(np.uint64)
     return Keys(np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1]))
 
@@ -77,8 +79,10 @@ class Latest:
         self.identity = identity
         self.runs = Runs()
 
-    def replace(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Take rows in position order; gives the signed rows that result.
+    def replace(self, rows: pl.DataFrame, ends: Sequence[int] = ()) -> pl.DataFrame:
+        """Take rows in position order; gives the signed rows that result, with `CAUSE`.
+
+        ``ends``: positions between which what is in force must be right, not only after the last row.
 
         ``rows`` has the type's columns, dimensions, and `POSITION`, `ORDER`, `EXPIRES`,
         `CORRECTS`. Rows of a correcting type have nulls outside the replaced fields.
@@ -96,7 +100,7 @@ class Latest:
         )
         turn = _turns(rows)
         if _largest(turn) > MANY:
-            rows = _first_and_last_of_a_kind(rows)
+            rows = _first_and_last_of_a_kind(rows, ends)
             turn = _turns(rows)
         if _largest(turn) == 0:
             return self._round(rows)
@@ -118,7 +122,8 @@ class Latest:
     def _insert(self, keys: Keys, rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns((~pl.col(CORRECTS)).alias(COUNTED))
         self.runs.add(keys, rows)
-        return _signed(rows.filter(pl.col(COUNTED)), 1, corrected=False)
+        counted = rows if rows[COUNTED].all() else rows.filter(pl.col(COUNTED))
+        return _signed(_because(counted, counted), 1, corrected=False)
 
     def _supersede(self, keys: Keys, rows: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
         after = _combined(rows, kept, self.identity.replaces)
@@ -127,6 +132,7 @@ class Latest:
         changes = newer | waiting
         keys, after, kept = keys.take(changes), after.filter(changes), kept.filter(changes)
         self.runs.add(keys, after)
+        kept, after = (_because(frame, rows.filter(changes)) for frame in (kept, after))
         before = kept.filter(pl.col(COUNTED))
         was = after.filter(kept[COUNTED])
         return pl.concat(
@@ -141,7 +147,8 @@ class Latest:
 
 def _turns(rows: pl.DataFrame) -> pl.Series:
     """How many rows of the same thing come before each row."""
-    if not rows.select(pl.struct("_hi", "_lo").is_duplicated().any()).item():
+    halves = np.sort(rows["_lo"].to_numpy())
+    if not (halves[1:] == halves[:-1]).any():
         return pl.repeat(0, len(rows), eager=True, dtype=pl.UInt32)
     return rows.select(pl.col(POSITION).cum_count().over("_hi", "_lo") - 1).to_series()
 
@@ -150,10 +157,11 @@ def _largest(turn: pl.Series) -> int:
     return int(turn.max() or 0)  # type: ignore[arg-type]
 
 
-def _first_and_last_of_a_kind(rows: pl.DataFrame) -> pl.DataFrame:
+def _first_and_last_of_a_kind(rows: pl.DataFrame, ends: Sequence[int]) -> pl.DataFrame:
     """Where all rows of a thing are of one kind, the first (which may meet a waiting correction)
-    and the latest decide; mixed ones stay."""
-    key = ["_hi", "_lo"]
+    and the latest before each of ``ends`` decide; mixed ones stay."""
+    segment = pl.Series(np.searchsorted(np.array(ends, dtype=np.int64), rows[POSITION].to_numpy()))
+    key = [pl.col("_hi"), pl.col("_lo"), pl.lit(segment)]
     mixed = pl.col(CORRECTS).n_unique().over(key) > 1
     last = pl.struct(ORDER, POSITION).rank("ordinal").over(key) == pl.len().over(key)
     first = pl.col(POSITION) == pl.col(POSITION).min().over(key)
@@ -183,6 +191,10 @@ def _column(name: str, *, brought: bool, waits: pl.Expr) -> pl.Expr:
         return pl.when(pl.col("k." + COUNTED)).then(kept).otherwise(new).alias(name)
     stays = waits if brought else pl.col(CORRECTS)
     return pl.when(stays).then(kept).otherwise(new).alias(name)
+
+
+def _because(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
+    return rows.hstack([of[POSITION].alias(CAUSE)])
 
 
 def _signed(rows: pl.DataFrame, sign: int, *, corrected: bool) -> pl.DataFrame:

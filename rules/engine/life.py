@@ -62,6 +62,8 @@ class Alert(msgspec.Struct):
     """Merged states when it fired."""
     fired_at: dict[int, int] = {}
     """Source partition → position when it fired."""
+    continued: bool = False
+    """The alert of the next window has taken its episode over: that one's end is told, not its own."""
 
 
 def alert_id(rule: str, group: dict[str, str], start: int, episode: int) -> str:

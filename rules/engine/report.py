@@ -11,7 +11,8 @@ from rules.engine.windows import window_end
 from rules.message import render
 from rules.model import Rule
 from schemas.civil import day_of
-from schemas.topics import TRANSITIONS
+from schemas.events import EVENT_TYPES
+from schemas.topics import CONTROL, KIND, TRANSITIONS
 from schemas.wire import Aggregate, OutRecord, State, Transition
 
 
@@ -20,6 +21,8 @@ class Reporter:
 
     def __init__(self) -> None:
         self.places = Places(None)
+        self.counted_by: dict[str, list[str]] = {}
+        """Rule → rules that count its alerts."""
         self._out: list[OutRecord] = []
 
     def take(self) -> list[OutRecord]:
@@ -69,14 +72,25 @@ class Reporter:
             title={"vi": rule.title.vi, "en": rule.title.en},
             text=self._text(rule, alert, group, values, at),
             notify=list(rule.notify),
+            places=self._places(alert, group, at),
+            due=min(decided_at, at + EVENT_TYPES[rule.query.type].delay),
+            inhibited_by=list(rule.inhibited_by),
+            counted_by=self.counted_by.get(rule.name, []),
         )
         self.tell(transition)
+
+    def _places(self, alert: Alert, group: dict[str, str], at: int) -> dict[str, str]:
+        return dict(self.places.of(group["school"], day_of(alert.start or at))) if "school" in group else {}
 
     def tell(self, transition: Transition) -> None:
         """Record a transition as it is."""
         self._out.append(
             OutRecord(TRANSITIONS, 0, transition.alert.encode(), msgspec.json.encode(transition))
         )
+
+    def configured(self, content: bytes) -> None:
+        """Tell `correlate` the configuration in force."""
+        self._out.append(OutRecord(TRANSITIONS, 0, None, content, ((KIND, CONTROL),)))
 
     def _text(
         self, rule: Rule, alert: Alert, group: dict[str, str], values: Values, at: int

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-from rules.engine.aggregate import ORIGINAL, SIGN
+from rules.engine.aggregate import ORIGINAL, SEGMENT, SIGN
 from rules.engine.intake import CLOCK, MARK
-from rules.engine.latest import CORRECTS, COUNTED, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
+from rules.engine.latest import (
+    CAUSE,
+    CORRECTS,
+    COUNTED,
+    EXPIRES,
+    ORDER,
+    POSITION,
+    Identity,
+    Latest,
+    identity_of,
+)
 from schemas.civil import DAY_MS, day_start
 from schemas.events import EVENT_TYPES
 
@@ -30,8 +41,13 @@ class Effects:
     def __init__(self) -> None:
         self.latest = {name: Latest(identity) for name, identity in _identities().items()}
 
-    def of(self, counted: Mapping[str, pl.DataFrame]) -> Iterator[Effect]:
-        """What these events change; frames have `POSITION`."""
+    def of(self, counted: Mapping[str, pl.DataFrame], ends: Sequence[int] = ()) -> Iterator[Effect]:
+        """What these events change; frames have `POSITION`. With positions at which segments end, rows
+        have `SEGMENT`, the number of their own."""
+        for effect in self._of(counted, ends):
+            yield effect._replace(rows=_segmented(effect.rows, ends)) if ends else effect
+
+    def _of(self, counted: Mapping[str, pl.DataFrame], ends: Sequence[int]) -> Iterator[Effect]:
         into: dict[str, list[pl.DataFrame]] = {}
         for name, frame in counted.items():
             corrects = EVENT_TYPES[name].corrects
@@ -41,7 +57,8 @@ class Effects:
             else:
                 yield Effect(name, _entering(frame), corrected=False)
         for target, frames in into.items():
-            rows = self.latest[target].replace(pl.concat(frames, how="diagonal").sort(POSITION))
+            together = pl.concat(frames, how="diagonal").sort(POSITION) if len(frames) > 1 else frames[0]
+            rows = self.latest[target].replace(together, ends)
             if not rows.is_empty():
                 yield Effect(target, rows, corrected=bool(rows[ORIGINAL].is_not_null().any()))
 
@@ -74,6 +91,11 @@ def _identities() -> dict[str, Identity]:
             }
             out[kind.name] = identity_of(kind, tuple(sorted(replaced)))
     return out
+
+
+def _segmented(rows: pl.DataFrame, ends: Sequence[int]) -> pl.DataFrame:
+    cause = rows[CAUSE if CAUSE in rows.columns else POSITION].to_numpy()
+    return rows.hstack([pl.Series(SEGMENT, np.searchsorted(np.array(ends), cause), dtype=pl.Int64)])
 
 
 def _entering(frame: pl.DataFrame) -> pl.DataFrame:

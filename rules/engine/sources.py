@@ -68,6 +68,11 @@ class Sources(msgspec.Struct):
         """The fastest clock, ms."""
         return max((s.clock for s in self.known.values()), default=NEVER)
 
+    def judged(self) -> int:
+        """Business time up to which everything is judged, what waits for pulses too, ms."""
+        pulse = self.clock(Domain(-1, True))
+        return self.oldest() if pulse == NEVER else pulse
+
     def oldest(self) -> int:
         """The slowest clock of all partitions, ms."""
         return self.clock(Domain(-1, False))

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from rules.engine.configured import UNCONFIGURED, Configured
 from rules.engine.deadlines import Deadlines
+from rules.engine.definitions import counted_by
 from rules.engine.due import Agenda, Domain
+from rules.engine.episodes import ending_reason, opening_reason
 from rules.engine.expected import Expected
 from rules.engine.intake import NEVER
 from rules.engine.life import Alert, AlertKey, Reason, alert_id, silent_from
@@ -59,6 +61,7 @@ class Verdicts:
         self.queries = {query.id: query for query in new.rules.queries}
         self.configured = new
         self.report.places = Places(new.reference)
+        self.report.counted_by = counted_by(new.rules)
         self._expected = Expected(new.reference, self.report.places, self._judge_place, self._partitions)
         self._expecting = tuple(rule for rule in new.rules.rules if rule.expect is not None)
         self.deadlines.keep({rule.name for rule in self._expecting})
@@ -97,7 +100,8 @@ class Verdicts:
     def _still_holds(self, rule: Rule, key: AlertKey, alert: Alert) -> bool:
         if rule.silence is not None:
             domain = self._domain(rule, key[1])
-            due = silent_from(alert.start, rule.silence.after, self.sources.gaps(domain))
+            hold = 0 if alert.state == "pending" else rule.hold
+            due = silent_from(alert.start, rule.silence.after + hold, self.sources.gaps(domain))
             return self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay
         if rule.expect is not None:
             return self._values(rule, key[1], key[2])["missing"] != 0
@@ -249,24 +253,35 @@ class Verdicts:
         return measures_of(rule).when(values) is not True
 
     def _judge_silence(self, rule: Rule, group: Group, after: int) -> None:
-        domain = self._domain(rule, group)
         last = self.merged.states(rule.query, 0, group)[0]
         key = (rule.name, group, 0)
         alert = self.alerts.get(key)
         if not isinstance(last, int):
             return
         if alert is not None and last > alert.start:
-            self._end(rule, key, alert, "resolved", "event_seen", at=last)
+            self._end(rule, key, alert, _final(alert, "resolved"), "event_seen", at=last)
             alert = None
-        if alert is not None:
+        if alert is None or alert.state == "pending":
+            self._grow_silent(rule, key, (last, after), alert)
+
+    def _grow_silent(self, rule: Rule, key: AlertKey, silence: tuple[int, int], alert: Alert | None) -> None:
+        """Pending when nothing has come for the rule's length, firing when that has held for its `for`."""
+        (last, after), domain = silence, self._domain(rule, key[1])
+        clock, delay = self.sources.clock(domain), EVENT_TYPES[rule.query.type].delay
+        gaps = self.sources.gaps(domain)
+        pending, due = silent_from(last, after, gaps), silent_from(last, after + rule.hold, gaps)
+        if clock < pending + delay:
+            self.agenda.set(key, domain, pending + delay)
             return
-        due = silent_from(last, after, self.sources.gaps(domain))
-        if self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay:
-            new = self._new(rule, key, last, due)
-            self._fire(rule, new, key, self._values(rule, group, 0), at=due, reason="silent")
+        values = self._values(rule, key[1], 0)
+        alert = alert or self._new(rule, key, last, pending)
+        if clock >= due + delay:
+            self._fire(rule, alert, key, values, at=due, reason="silent")
             self.agenda.cancel(key)
-        else:
-            self.agenda.set(key, domain, due + EVENT_TYPES[rule.query.type].delay)
+            return
+        if not alert.ordinal:
+            self._step(rule, alert, "pending", "silent", at=pending, values=values)
+        self.agenda.set(key, domain, due + delay)
 
     # --- what was expected ---
 
@@ -318,6 +333,7 @@ class Verdicts:
         self, rule: Rule, alert: Alert, key: AlertKey, values: Values, *, at: int, reason: Reason
     ) -> None:
         self._found_on(rule, key, alert)
+        reason = opening_reason(rule, key, self.alerts, reason)
         self._step(rule, alert, "firing", reason, at=at, values=values)
 
     def _found_on(self, rule: Rule, key: AlertKey, alert: Alert) -> None:
@@ -328,7 +344,8 @@ class Verdicts:
     def _end(self, rule: Rule, key: AlertKey, alert: Alert, state: State, reason: Reason, *, at: int) -> None:
         del self.alerts[key]
         self.agenda.cancel(key)
-        self._step(rule, alert, state, reason, at=at, values=self._values(rule, key[1], key[2]))
+        values = self._values(rule, key[1], key[2])
+        self._step(rule, alert, state, ending_reason(alert, reason), at=at, values=values)
 
     def _step(
         self, rule: Rule, alert: Alert, state: State, reason: Reason, *, at: int, values: Values

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ VIEWS = {
     "transitions": "SELECT alert, ordinal, id, rule, rule_hash, group['school'], window_start, state, at, "
     "decided_at, reason, toString(measures), event_ids, text['vi'] FROM trucban.transitions",
     "alerts": "SELECT alert, state, at, transition, ordinal, first_firing_at FROM trucban.alerts",
+    "told": "SELECT alert, ordinal, revision, id, rule, group['school'], state, reason, held_by, held_how, "
+    "holds, at FROM trucban.alert_log FINAL",
     "deliveries": "SELECT id, attempt, alert, transition, person, channel, outcome FROM trucban.deliveries",
 }
 
@@ -102,6 +104,8 @@ class Stack:
     workers: int = 1
     supervisor: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    options: Mapping[str, object] = field(default_factory=dict)
+    """More options of `trucban up`, or others than the usual."""
     _replays: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -130,7 +134,7 @@ class Stack:
 
     def up(self) -> None:
         """Start `trucban up`."""
-        options = {
+        options: dict[str, object] = {
             "--data-dir": self.data_dir,
             "--clock": "data",
             "--feed": "none",
@@ -144,6 +148,7 @@ class Stack:
         }
         if self.broker:
             options["--broker"] = self.broker
+        options |= self.options
         arguments = [str(part) for pair in options.items() for part in pair]
         with (self.directory / "up.log").open("ab") as out:
             self.supervisor = subprocess.Popen(
@@ -352,12 +357,14 @@ def _owner(process: psutil.Process) -> str | None:
 
 
 @contextmanager
-def running(kind: str, directory: Path, workers: int = 1) -> Iterator[Stack]:
+def running(
+    kind: str, directory: Path, workers: int = 1, options: Mapping[str, object] | None = None
+) -> Iterator[Stack]:
     """A started stack on a broker of this kind (``embedded``, ``apache``) and its webhook receiver."""
     if kind == "apache" and (missing := missing_for_apache()):
         pytest.skip(missing)
     with WebhookReceiver(secrets=SECRETS) as receiver, _broker(kind, directory) as broker:
-        stack = Stack(directory / "stack", receiver, broker, workers)
+        stack = Stack(directory / "stack", receiver, broker, workers, options=options or {})
         try:
             stack.up()
             stack.wait_ready()

@@ -11,6 +11,7 @@ from tests.acceptance.stack import Tables, need_data, running
 from tests.acceptance.verdict import (
     check_counts,
     check_decisions,
+    check_held,
     check_lives,
     check_pushes,
     complete,
@@ -49,7 +50,9 @@ def test_a_real_years_attendance_and_the_same_again_and_after_a_restart(kind: st
         assert len(lives(first)) > 100
         decisions = stack.decisions()
         check_decisions(first, decisions)
-        assert check_pushes(stack, first) == 0
+        assert check_pushes(stack, first, decisions) == 0
+        held = check_held(first)
+        assert held > 100
         pushes = len(stack.receiver.requests)
 
         assert difference(first, go("again")) == {}
@@ -64,4 +67,6 @@ def test_a_real_years_attendance_and_the_same_again_and_after_a_restart(kind: st
         assert stack.decisions() == decisions
         assert len(stack.receiver.requests) == pushes
         stack.stop()
-    print(f"\n{kind}: {len(lives(first))} alerts, {pushes} pushes, seconds since the begin: {laps}")
+    print(
+        f"\n{kind}: {len(lives(first))} alerts, {held} held, {pushes} pushes, seconds since the begin: {laps}"
+    )

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from oncall import push_id
 from tests.acceptance.stack import PRINCIPALS_SCHOOLS, Rows, Stack, Tables
 from tests.recount.recount import Expected
 
@@ -18,6 +17,20 @@ LEGAL = {
 }
 CLOSED = {"resolved", "retracted", "retired"}
 IDENTITY = ("alert", "ordinal", "id", "rule", "rule_hash", "school", "window_start")
+TOLD = (
+    "alert",
+    "ordinal",
+    "revision",
+    "id",
+    "rule",
+    "school",
+    "state",
+    "reason",
+    "held_by",
+    "held_how",
+    "holds",
+    "at",
+)
 COLUMNS = (*IDENTITY, "state", "at", "decided_at", "reason", "measures", "event_ids", "text")
 
 
@@ -64,38 +77,59 @@ def lives(tables: Tables) -> dict[str, list[dict[str, Any]]]:
     return {alert: sorted(life, key=lambda step: step["ordinal"]) for alert, life in found.items()}
 
 
+def steps_told(tables: Tables) -> dict[str, list[dict[str, Any]]]:
+    """What was said of each alert, parents too, by ordinal and revision."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in tables["told"]:
+        found[row[0]].append(dict(zip(TOLD, row, strict=True)))
+    return {
+        alert: sorted(said, key=lambda step: (step["ordinal"], step["revision"]))
+        for alert, said in found.items()
+    }
+
+
 def check_lives(tables: Tables) -> None:
     """Every alert has a legal life, ends in it, and stands in the alerts as its last state."""
-    told = {row[0]: row[1:5] for row in tables["alerts"]}
-    assert len(told) == len(tables["alerts"])
-    judged = lives(tables)
-    assert judged.keys() == told.keys()
+    last = {row[0]: row[1:5] for row in tables["alerts"]}
+    told, judged = steps_told(tables), lives(tables)
+    assert len(last) == len(tables["alerts"])
+    assert last.keys() == told.keys()
     for alert, life in judged.items():
-        assert [step["ordinal"] for step in life] == list(range(1, len(life) + 1)), alert
+        steps = [step for step in told[alert] if step["revision"] == 0]
+        assert [step["id"] for step in steps] == [step["id"] for step in life], alert
+    for alert, said in told.items():
         before: str | None = None
-        for step in life:
+        for number, step in enumerate(step for step in said if step["revision"] == 0):
+            assert step["ordinal"] == number + 1, alert
             assert step["state"] in LEGAL.get(before, set()), f"{alert}: {before} → {step['state']}"
             before = step["state"]
-        last = life[-1]
-        assert told[alert] == (last["state"], last["at"], last["id"], last["ordinal"])
+        end = said[-1]
+        assert last[alert] == (end["state"], end["at"], end["id"], end["ordinal"])
+        assert end["state"] in CLOSED | {"inactive"} or before in LEGAL
 
 
-def due(tables: Tables) -> dict[str, tuple[str, str, str]]:
-    """Every push that must have been made: its key → (alert, transition, person).
+def check_held(tables: Tables) -> int:
+    """Whoever is held is so by an alert that fired before it ended; gives how many are."""
+    told = steps_told(tables)
+    held = {(step["alert"], step["held_by"]) for said in told.values() for step in said if step["held_by"]}
+    assert {holder for _, holder in held} <= told.keys()
+    return len(held)
 
-    Of the rule at hand each alert fires anew, and whoever was told of its begin is told of its end.
-    """
-    pushes = {}
-    for alert, life in lives(tables).items():
-        people = people_of(life[0]["school"])
+
+def due(tables: Tables) -> set[tuple[str, str, str]]:
+    """(alert, step, person) of whoever must be told: once that it fires, while nobody else speaks for it,
+    and, if so, once of its end."""
+    found = set()
+    for alert, said in steps_told(tables).items():
         told = False
-        for step in life:
-            opens, closes = step["state"] == "firing", step["state"] in CLOSED
+        for step in said:
+            silent = step["held_by"] or step["reason"] == "children_changed"
+            opens = step["state"] == "firing" and not silent
+            closes = step["state"] in CLOSED
             if (opens and not told) or (closes and told):
-                for person in people:
-                    pushes[push_id(alert, step["id"], person, "webhook")] = (alert, step["id"], person)
+                found |= {(alert, step["id"], person) for person in people_of(step["school"])}
             told = (told or opens) and not closes
-    return pushes
+    return found
 
 
 def people_of(school: str) -> list[str]:
@@ -104,31 +138,38 @@ def people_of(school: str) -> list[str]:
 
 
 def check_decisions(tables: Tables, decisions: Rows) -> None:
-    """One decision for each transition and person whom it concerns, and pushes exactly where due."""
+    """One decision for each step and person whom it concerns; pushes, or a part in one, exactly where due."""
     expected = Counter(
         (alert, step["id"], person)
-        for alert, life in lives(tables).items()
-        for step in life
+        for alert, said in steps_told(tables).items()
+        for step in said
         for person in people_of(step["school"])
     )
     assert Counter(row[:3] for row in decisions) == expected
-    pushed = {row[6]: row[:3] for row in decisions if row[5] == "pushed"}
-    assert pushed == due(tables)
+    by_place = {row[:3]: row for row in decisions}
+    wanted = due(tables)
+    pushes = {row[6] for row in decisions if row[5] == "pushed"}
+    assert {row[:3] for row in decisions if row[5] == "pushed"} <= wanted
+    for place in wanted:
+        outcome, push = by_place[place][5:7]
+        assert outcome in {"pushed", "joined"}, by_place[place]
+        assert push in pushes, by_place[place]
 
 
-def check_pushes(stack: Stack, tables: Tables) -> int:
+def check_pushes(stack: Stack, tables: Tables, decisions: Rows) -> int:
     """Every due push arrived, signed, no other did, a repeat is the same; gives the number of repeats."""
-    expected = due(tables)
+    expected = {row[6]: (row[0], row[1], row[2]) for row in decisions if row[5] == "pushed"}
     requests = list(stack.receiver.requests)
     assert all(request.verified and request.accepted for request in requests)
     bodies: dict[str, set[bytes]] = defaultdict(set)
     for request in requests:
         bodies[request.key].add(request.body)
         body = request.json()
-        said = (body["alert"], body["transition"], request.path.removeprefix("/"))
-        assert (body["id"], said) == (request.key, expected.get(request.key))
+        assert body["id"] == request.key
+        assert expected[request.key][2] == request.path.removeprefix("/")
     missing = expected.keys() - bodies.keys()
     assert not missing, f"{len(missing)} of {len(expected)} pushes never came, such as {sorted(missing)[:3]}"
+    assert bodies.keys() == expected.keys()
     assert {len(each) for each in bodies.values()} == {1}, "a repeat says something else"
     delivered = {row[0] for row in tables["deliveries"] if row[6] == "delivered"}
     assert delivered == expected.keys()

@@ -107,7 +107,9 @@ def test_one_judge_speaks_for_all() -> None:
 def _fed(core: JudgeCore, panes: list[bytes]) -> list[Transition]:
     size = len(panes)
     core.apply(LogBatch(0, list(range(size)), [None] * size, list(panes), [()] * size, [0] * size))
-    found = [record.value or b"" for record in core.flush() if record.topic == TRANSITIONS]
+    found = [
+        record.value or b"" for record in core.flush() if record.topic == TRANSITIONS and not record.headers
+    ]
     return [msgspec.json.decode(value, type=Transition) for value in found]
 
 

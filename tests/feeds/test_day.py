@@ -6,18 +6,20 @@ import datetime as dt
 import itertools
 import json
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.day import FeedEvent, day_events, history_events
+from feeds.day import FeedEvent, day_events, history_days, history_events
+from feeds.merging import Part, in_order
 from feeds.outlet import MemoryOutlet
 from feeds.pace import send_paced
-from feeds.scenarios import SCENARIOS, schools_on
-from schemas.civil import parse_day
+from feeds.scenarios import CATCH_UP, SCENARIOS, schools_on
+from schemas.civil import day_start, day_text, parse_day
 from schemas.errors import SettingsError
 from schemas.reference import Reference, SchoolClass, Unit
 from schemas.reference_files import load_reference
@@ -72,7 +74,7 @@ def test_deadlines_differ_by_level_and_session() -> None:
     calendar = district().calendar
     assert calendar.deadline("primary", "morning") == 8 * 60 + 15
     assert calendar.deadline("preschool", "full_day") == 8 * 60 + 45
-    assert calendar.deadline("primary", "afternoon") == 14 * 60 + 15
+    assert calendar.deadline("primary", "afternoon") == 13 * 60 + 45
     assert calendar.deadline("upper_secondary", "morning") is None
 
 
@@ -91,21 +93,21 @@ def test_a_school_moves_at_midnight_and_a_class_is_closed() -> None:
 
 def test_the_days_volume_and_types() -> None:
     kinds = Counter(json.loads(event.value)["type"] for event in ordinary())
-    assert kinds["attendance.marked"] == 120_685
+    assert 120_000 < kinds["attendance.marked"] < 122_000
     assert kinds["source.heartbeat"] == 28_800
-    assert 210_000 < kinds.total() < 230_000
-    assert len(kinds) == 9
+    assert 315_000 < kinds.total() < 325_000
+    assert len(kinds) == 11
 
 
 def test_a_whole_day_is_valid_ordered_and_without_repeated_ids() -> None:
     seen = set()
     for event in ordinary():
-        outcome = validate(event.value, event.time)
+        outcome = validate(event.value, event.arrived)
         assert isinstance(outcome, Event), outcome
         assert outcome.time == event.time
         seen.add(json.loads(event.value)["id"])
     assert len(seen) == len(ordinary())
-    assert all(a.time <= b.time for a, b in itertools.pairwise(ordinary()))
+    assert all(a.arrived <= b.arrived for a, b in itertools.pairwise(ordinary()))
 
 
 @settings(max_examples=25, deadline=None)
@@ -113,24 +115,68 @@ def test_a_whole_day_is_valid_ordered_and_without_repeated_ids() -> None:
 def test_any_day_is_determined_valid_and_in_order(seed: int, day: int, scenario: str) -> None:
     events = list(day_events(small(), day, scenario, seed))
     assert events == list(day_events(small(), day, scenario, seed))
-    assert all(a.time <= b.time for a, b in itertools.pairwise(events))
-    assert all(isinstance(validate(event.value, event.time), Event) for event in events)
+    assert all(a.arrived <= b.arrived for a, b in itertools.pairwise(events))
+    assert all(isinstance(validate(event.value, event.arrived), Event) for event in events)
 
 
 def test_history_is_the_same_weekdays_before() -> None:
-    dates = Counter(json.loads(event.value)["data"]["date"] for event in history_events(small(), DAY))
-    assert dates == {f"2026-{d}": 54 for d in ("10-27", "11-03", "11-10", "11-17")}
+    days = history_days(DAY)
+    assert [day_text(day) for day in days] == ["2026-10-27", "2026-11-03", "2026-11-10", "2026-11-17"]
     assert dt.date(2026, 11, 17).weekday() == dt.date(2026, 11, 24).weekday()
+    for day in days:
+        dates = Counter(json.loads(event.value)["data"]["date"] for event in history_events(small(), day))
+        assert dates == {day_text(day): 54}
 
 
-def test_a_silent_vendor_sends_no_heartbeat() -> None:
-    beats = [
-        json.loads(e.value)["time"][11:16]
-        for e in day_events(small(), DAY, "silent-vendor")
-        if e.school == "S0" and b"heartbeat" in e.value
+def test_nothing_at_all_comes_from_a_silent_vendors_schools() -> None:
+    start = day_start(DAY)
+    first, last = (start + minute * 60_000 for minute in SCENARIOS["silent-vendor"].silent)
+    events = [e for e in day_events(small(), DAY, "silent-vendor") if e.school == "S0"]
+    ordinary = [e for e in day_events(small(), DAY) if e.school == "S0"]
+    assert not [event for event in events if first <= event.arrived < last]
+    beats = [b"heartbeat" in event.value for event in ordinary if first <= event.time < last].count(True)
+    assert {e.value for e in ordinary} - {e.value for e in events} == {
+        e.value for e in ordinary if b"heartbeat" in e.value and first <= e.time < last
+    }
+    assert beats == 12
+
+
+def test_what_waited_comes_soon_after_in_its_order_and_with_its_own_time() -> None:
+    last = day_start(DAY) + SCENARIOS["silent-vendor"].silent[1] * 60_000
+    late = [e for e in day_events(small(), DAY, "silent-vendor") if e.arrived != e.time]
+    assert late
+    assert {event.school for event in late} == {"S0", "S2"}
+    assert all(event.arrived - event.time > 0 for event in late)
+    assert all(last <= event.arrived < last + CATCH_UP * 60_000 for event in late)
+    marks = [e for e in late if e.school == "S0" and b"attendance.marked" in e.value]
+    assert [e.time for e in marks] == sorted(e.time for e in marks)
+
+
+def test_a_city_needs_no_more_memory_than_its_busiest_minutes() -> None:
+    """Of 200 schools no more is planned ahead than parts that have begun."""
+    city = small(200)
+    began: list[str] = []
+    parts = [
+        Part(part.begin, partial(_noted, part, began))
+        for school in ("S0", "S1", "S2")
+        for part in [Part(day_start(DAY) + int(school[1]) * 3_600_000, partial(one_event, school))]
     ]
-    assert not [clock for clock in beats if "07:36" <= clock < "08:40"]
-    assert {"07:35", "08:40"} <= set(beats)
+    events = in_order(parts)
+    assert next(events).school == "S0"
+    assert len(began) == 1
+    assert [event.school for event in events] == ["S1", "S2"]
+    assert sum(1 for _ in day_events(city, DAY)) > 200 * 300
+
+
+def one_event(school: str) -> Iterator[FeedEvent]:
+    at = day_start(DAY) + int(school[1]) * 3_600_000
+    yield FeedEvent(at, school, b"{}", at)
+
+
+def _noted(part: Part, began: list[str]) -> Iterator[FeedEvent]:
+    for event in part.events():
+        began.append(event.school)
+        yield event
 
 
 def test_late_rolls_are_closed_after_their_deadline() -> None:

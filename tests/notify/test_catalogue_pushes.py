@@ -61,14 +61,35 @@ PUSHES = {
             "mức cho phép 2 %. Đề nghị bộ phận kỹ thuật kiểm tra lý do từ chối và gửi lại."
         ),
     ),
+    "vendor-sync-failing": (
+        "[P2] Nhà cung cấp đồng bộ lỗi: V1",
+        (
+            "Nhà cung cấp V1: đồng bộ lên moet bị từ chối ở 3 trường từ 09:25: Tiểu học A, Tiểu học B, "
+            "Tiểu học C; mức cho phép là 2 % số bản ghi. Đề nghị gọi nhà cung cấp và gửi lại sau khi sửa."
+        ),
+    ),
+    "vendor-outage": (
+        "[P1] Nhà cung cấp mất kết nối: V1",
+        (
+            "Nhà cung cấp V1: 5/6 trường mất tín hiệu từ 07:00: Tiểu học A, Tiểu học B, Tiểu học C, "
+            "Tiểu học D, Tiểu học E. Số liệu các trường này có thể thiếu. Đề nghị gọi nhà cung cấp ngay."
+        ),
+    ),
 }
 """Title and text without the link; the school's name in the title is set by the test."""
 
 
 def fired(file: RuleFile) -> Transition:
     """The first firing transition of the rule's own tests."""
-    cases = [case for case in parse_rule(file.text, file.path).tests if isinstance(case, Case)]
-    steps = (step for case in cases for step in play(file, case).transitions if step.state == "firing")
+    rule = parse_rule(file.text, file.path)
+    below = [FILES[name] for name in (rule.over, *rule.inhibited_by) if name]
+    played = (play([file, *below], case) for case in rule.tests if isinstance(case, Case))
+    steps = (
+        step
+        for one in played
+        for step in one.transitions
+        if step.state == "firing" and step.rule == rule.name
+    )
     return msgspec.structs.replace(next(steps), places={"school_name": "Tiểu học Ngọc Hồi"})
 
 

@@ -150,21 +150,39 @@ def next_window(**changes: object) -> Transition:
     )
 
 
-@pytest.mark.parametrize("end", ["window_continued", "window_ended"])
-def test_an_episode_that_goes_on_in_the_next_window_joins_and_its_end_is_pushed(end: str) -> None:
+def outcomes(made: list[list[Decision]]) -> list[tuple[str, bool]]:
+    """What became of each transition, and whether it stands under the first push."""
+    return [(d[0].outcome, d[0].push == made[0][0].push) for d in made]
+
+
+@pytest.mark.parametrize("end", ["window_continued", "corrected"])
+@pytest.mark.parametrize("last", ["former", "next"])
+def test_promise_7_an_episode_over_two_windows_is_one_push_and_one_end(end: str, last: str) -> None:
+    begin = [transition(), next_window(reason="window_continued")]
+    former = transition(ordinal=2, state="resolved", reason=end)
+    ends = [former, next_window(ordinal=2, state="resolved", reason="recovered")]
+    made = story(*begin, *(ends if last == "next" else reversed(ends)))
+    told = [("joined", True), ("pushed", False)]
+    assert outcomes(made) == [("pushed", True), ("joined", True), *(told if last == "next" else told[::-1])]
+
+
+def test_an_episode_that_goes_on_after_its_former_window_is_joined_too() -> None:
     made = story(
         transition(),
-        transition(ordinal=2, state="resolved", reason=end),
+        transition(ordinal=2, state="resolved", reason="window_continued"),
         next_window(reason="window_continued"),
-        next_window(ordinal=2, state="resolved", reason="recover"),
+        next_window(ordinal=2, state="resolved", reason="recovered"),
     )
-    first = made[0][0].push
-    assert [(d[0].outcome, d[0].push == first) for d in made] == [
-        ("pushed", True),
-        ("joined", True) if end == "window_continued" else ("pushed", False),
-        ("joined", True),
-        ("pushed", False),
-    ]
+    assert outcomes(made) == [("pushed", True), ("joined", True), ("joined", True), ("pushed", False)]
+
+
+def test_who_was_told_the_end_is_told_when_it_fires_again() -> None:
+    made = story(
+        transition(),
+        transition(ordinal=2, state="resolved", reason="window_ended"),
+        next_window(reason="window_continued"),
+    )
+    assert outcomes(made) == [("pushed", True), ("pushed", False), ("pushed", False)]
 
 
 def test_the_next_window_may_open_before_the_first_one_closes() -> None:

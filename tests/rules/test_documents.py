@@ -382,7 +382,9 @@ def test_files_are_found_in_order(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.yaml").write_text("x", encoding="utf-8")
     (tmp_path / "a.yaml").write_text("\ufeffa", encoding="utf-8")
-    (tmp_path / "note.txt").write_text("n", encoding="utf-8")
+    for left_out in ("note.txt", ".#a.yaml", ".idea/y.yaml"):
+        (tmp_path / left_out).parent.mkdir(exist_ok=True)
+        (tmp_path / left_out).write_text("n", encoding="utf-8")
     assert load_rules(tmp_path) == [RuleFile("a.yaml", "a"), RuleFile("b/x.yaml", "x")]
 
 

@@ -263,7 +263,10 @@ def _with_part(rule: str, part: str) -> str:
     """The first example with the keys of a part in place of its own, and without its tests."""
     kept = re.split(r"(?m)^(?=\w)", re.sub(r"(?ms)^tests:.*", "", rule))
     keys = {line.split(":")[0] for line in part.splitlines() if line and line[0].isalpha()}
-    if not keys & {"measures", "silence", "expect"}:
+    if "over" in keys:
+        keys |= {"from", "window", "measures", "complete", "message", "where"}
+        part += 'message: {vi: "{live:list}"}\n'
+    elif not keys & {"measures", "silence", "expect"}:
         part += "measures:\n  m: count(*)\n"
         keys.add("measures")
     if "measures" in keys and "when" not in keys:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
+from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -38,26 +39,65 @@ def aggregates(logs: Logs) -> dict[Key, Aggregate]:
 
 
 def steps(logs: Logs, topic: str) -> dict[str, list[Transition]]:
-    """Each alert's transitions by ordinal; a transition sent twice must be the same."""
-    found: dict[str, dict[int, Transition]] = defaultdict(dict)
+    """Each alert's transitions by ordinal; a transition sent twice must be the same.
+
+    What `correlate` says again about an ordinal is checked and left out.
+    """
+    found: dict[str, dict[tuple[int, int], Transition]] = defaultdict(dict)
     for entry in logs.all(topic):
+        if KIND in dict(entry.headers):
+            continue  # how far a judge has come, or a configuration
         step = msgspec.json.decode(entry.value or b"", type=Transition)
-        known = found[step.alert].setdefault(step.ordinal, step)
+        known = found[step.alert].setdefault((step.ordinal, step.revision), step)
         assert known == step, f"two transitions {step.alert}/{step.ordinal}: {known} and {step}"
-    return {alert: [by[n] for n in sorted(by)] for alert, by in found.items()}
+    for alert, by in found.items():
+        said = sorted(by)
+        for before, after in pairwise(said):
+            assert after in ((before[0], before[1] + 1), (before[0] + 1, 0)), f"{alert}: {said}"
+    return {alert: [by[n] for n in sorted(by) if n[1] == 0] for alert, by in found.items()}
 
 
 def check_life(logs: Logs) -> dict[str, list[Transition]]:
-    """Every alert has a legal life and passes `correlate` whole."""
+    """Every alert has a legal life and passes `correlate` whole; what it told, parents too."""
     judged, passed = steps(logs, TRANSITIONS), steps(logs, ALERTS)
-    assert judged == passed, "correlate lost or changed a transition"
-    for alert, life in judged.items():
+    alone = {alert: [_unheld(step) for step in life] for alert, life in passed.items() if alert in judged}
+    assert judged == alone, "correlate lost or changed a transition"
+    holders = {step.held_by for life in passed.values() for step in life if step.held_by}
+    assert holders <= passed.keys(), "an alert is held by one that nobody was told of"
+    for alert, life in passed.items():
         assert [step.ordinal for step in life] == list(range(1, len(life) + 1)), alert
         before: str | None = None
         for step in life:
             assert step.state in LEGAL.get(before, set()), f"{alert}: {before} → {step.state}"
             before = step.state
-    return judged
+    return passed
+
+
+def _unheld(step: Transition) -> Transition:
+    return msgspec.structs.replace(step, held_by="", held_how="", holds=0)
+
+
+def check_episodes(life: dict[str, list[Transition]]) -> int:
+    """Who goes on took over from one alert of the window before, whose close says so; gives how often.
+
+    Of an instant at which windows meet: no more alerts end as continued than were taken over, and who was
+    taken over had fired and does not say that it ended with its window.
+    """
+    taken: Counter[Key] = Counter()
+    continued: Counter[Key] = Counter()
+    able: Counter[Key] = Counter()
+    for steps in life.values():
+        rule, group = steps[0].rule, tuple(sorted(steps[0].group.items()))
+        fired = [step.reason for step in steps if step.state == "firing"]
+        last = steps[-1].reason if steps[-1].state == "resolved" else ""
+        taken[rule, group, steps[0].window_start] += fired[:1] == ["window_continued"]
+        continued[rule, group, steps[0].window_end] += last == "window_continued"
+        able[rule, group, steps[0].window_end] += bool(fired) and last != "window_ended"
+    for key in taken | continued:
+        assert continued[key] <= taken[key] <= able[key], (
+            f"{key}: {continued[key]}, {taken[key]}, {able[key]}"
+        )
+    return taken.total()
 
 
 def check_counts(logs: Logs, expected: dict[str, dict[tuple[str, int], dict[str, int]]]) -> None:

@@ -27,7 +27,7 @@ def run(seeds: range) -> list[Outcome]:
         return list(pool.map(trial, seeds, chunksize=20))
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_no_schedule_changes_what_comes_out() -> None:
     outcomes = run(range(SEEDS))
     problems = [outcome.problem for outcome in outcomes if outcome.problem]

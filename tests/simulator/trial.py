@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from schemas.wire import Transition
-from tests.simulator.invariants import check_counts, check_life, check_missing, recount
+from tests.simulator.invariants import check_counts, check_episodes, check_life, check_missing, recount
 from tests.simulator.morning import Morning
 from tests.simulator.nodes import Faults
 from tests.simulator.schedule import NO_FAULTS, Simulation
@@ -47,6 +47,7 @@ def _run(
     simulation = Simulation(seed, PARTITIONS, calm=calm, faults=faults)
     simulation.run(records, morning.closing())
     life = check_life(simulation.logs)
+    simulation.happened["episode continued"] += check_episodes(life)
     check_counts(simulation.logs, recount(morning.sent))
     if by_data:
         check_missing(life, simulation.logs, morning.schools)

@@ -163,6 +163,29 @@ def test_an_episode_goes_on_across_batches_and_windows(desk: Desk) -> None:
     assert [d.outcome for d in last.decisions] == ["pushed"]
 
 
+def test_a_window_that_handed_its_episode_on_ends_without_a_push_whatever_the_reason(desk: Desk) -> None:
+    former = transition()
+    following = transition(
+        alert="next", window_start=former.window_start + 86_400_000, reason="window_continued"
+    )
+    take(desk, former)
+    take(desk, following)
+    taken = take(desk, replaced(former, ordinal=2, state="retracted", reason="corrected"))
+    assert [d.outcome for d in taken.decisions] == ["joined"]
+    taken = take(desk, replaced(following, ordinal=2, state="resolved", reason="recovered"))
+    assert [d.outcome for d in taken.decisions] == ["pushed"]
+
+
+def test_an_episode_whose_end_was_told_is_told_anew(desk: Desk) -> None:
+    former = transition()
+    take(desk, former)
+    take(desk, replaced(former, ordinal=2, state="resolved", reason="window_ended"))
+    taken = take(
+        desk, transition(alert="next", window_start=former.window_start + 1, reason="window_continued")
+    )
+    assert [d.outcome for d in taken.decisions] == ["pushed"]
+
+
 def test_what_its_parent_was_told_of_in_an_earlier_batch_is_joined(desk: Desk) -> None:
     take(desk, alert("parent"))
     held: dict[str, object] = {"held_by": "parent", "held_how": "absorbed"}

@@ -294,14 +294,14 @@ class Station:
             if record.topic == AGGREGATES and record.value:
                 self.aggregates += msgspec.json.decode(record.value, type=list[Aggregate])
             elif record.topic == TRANSITIONS and record.value:
-                self._pass(record.value)
+                self._pass(record.value, record.headers)
         if self.restarts:
             options = CoreOptions(self.partitions, 1)
             self.judge = reborn(self.judge, lambda: JudgeCore(0, options))
             self.correlate = reborn(self.correlate, lambda: CorrelateCore(0, options))
 
-    def _pass(self, value: bytes) -> None:
-        self.correlate.apply(LogBatch(0, [self._told], [None], [value], [()], [0]))
+    def _pass(self, value: bytes, headers: Headers) -> None:
+        self.correlate.apply(LogBatch(0, [self._told], [None], [value], [headers], [0]))
         self._told += 1
         for record in self.correlate.flush():
             assert record.topic == ALERTS

@@ -6,6 +6,8 @@ import json
 import threading
 import time
 
+import msgspec
+
 from console.feed import Published
 from console.roll import Closing
 from console.state import WatchState
@@ -31,11 +33,13 @@ def at(minute: int, second: int = 0) -> int:
 
 def district(schools: int = 100, classes: int = 12) -> Reference:
     units = [Unit(code=f"C{i}", name=name, kind="commune") for i, name in enumerate(COMMUNES)]
+    units += [Unit(code=f"C{i}", name=f"Phường số {i}", kind="commune") for i in range(5, schools // 22)]
+    communes = len(units)
     rooms = []
     for n in range(schools):
         level, word = LEVELS[n % 3]
         name = f"Trường {word} {NAMES[n % len(NAMES)]} {n // 6 + 1}"
-        units.append(Unit(code=f"S{n:04}", name=name, kind="school", parent=f"C{n % 5}", level=level,
+        units.append(Unit(code=f"S{n:04}", name=name, kind="school", parent=f"C{n % communes}", level=level,
                           vendor=f"V{n % 4}"))  # fmt: skip
         rooms += [SchoolClass(code=f"{c}A", school=f"S{n:04}", sessions=("morning",), enrolled=35)
                   for c in range(classes)]  # fmt: skip
@@ -80,8 +84,22 @@ def morning(schools: int = 100, minute: int = 8 * 60 + 20) -> WatchState:
     state.transition(
         change("pupil", "P2", "streak", {"school": "S0001", "pupil": "HS-SECRET"}, 480, title="Bí mật")
     )
+    hold_four(state)
     state.arrived(0, 5000)
     return state
+
+
+def hold_four(state: WatchState) -> None:
+    """A vendor that is out holds the alerts of four of its schools."""
+    title, text = "Phần mềm ngừng gửi dữ liệu", "4/25 trường của V2 không gửi tín hiệu từ 07:51."
+    holder = change("outage", "P1", "vendor-outage", {"vendor": "V2"}, 472, title=title, text=text)
+    state.transition(msgspec.structs.replace(holder, measures={"firing": 4.0, "members": 25.0}, holds=4))
+    for n in (2, 6, 14, 18):
+        group = {"school": f"S{n:04}"}
+        held = change(f"held-{n}", "P2", "school-silent", group, 471, title="Trường mất kết nối")
+        state.transition(held)
+        again = msgspec.structs.replace(held, id=f"held-{n}-1.1", revision=1, reason="absorbed")
+        state.transition(msgspec.structs.replace(again, held_by="outage", held_how="absorbed"))
 
 
 class StillFeed:
@@ -94,6 +112,12 @@ class StillFeed:
         self.number = 1
         self.pulsing = True
         self.wall = wall_of(state, 5)
+
+    def publish(self) -> None:
+        """Make a new wall of the state as it is now, as the feed does each half second."""
+        with self.lock:
+            self.wall = wall_of(self.state, 5)
+        self.number += 1
 
     @property
     def published(self) -> Published:

@@ -53,7 +53,7 @@ def test_all_wrong_values_are_told_at_once() -> None:
         "setting broker (--broker, TRUCBAN_BROKER): wrong value 'nowhere': "
         "expected HOST:PORT, several with commas\n"
         "setting clock (--clock, TRUCBAN_CLOCK): wrong value 'noon': "
-        "expected wall, data or HH:MM@RATE (such as 07:05@10)\n"
+        "expected wall, data or [YYYY-MM-DDT]HH:MM@RATE (such as 07:05@10)\n"
         "setting workers (--workers, TRUCBAN_WORKERS): wrong value 'x': "
         "input should be a valid integer, unable to parse string as an integer\n"
         "setting partitions (--partitions, TRUCBAN_PARTITIONS): wrong value 0: "

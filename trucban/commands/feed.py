@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from feeds.clock import Anchor
-from feeds.outlet import KafkaOutlet, read_meta
+from feeds.outlet import KafkaOutlet, Meta, read_meta
 from schemas.civil import day_text
-from schemas.errors import SettingsError
-from trucban.addresses import broker_address, run_directory, wait_until
+from schemas.errors import BrokerAway, SettingsError
+from trucban.addresses import CLOCK_FILE, FED_FILE, broker_address, read_clock, run_directory, wait_until
 from trucban.commands.processes import PATIENCE, begin, stop_at_signals
 from trucban.settings import Settings
+
+if TYPE_CHECKING:
+    from schemas.organisation import Reference
+
+LOOK_SECONDS = 0.5
+ANCHOR_SECONDS = 5.0
+AHEAD_SECONDS = 2.0
+"""A feed may be so far ahead of the newest business time that was told, in real seconds."""
 
 
 def send(settings: Settings, args: argparse.Namespace) -> int:
@@ -59,7 +69,7 @@ def replay(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def day(settings: Settings, args: argparse.Namespace) -> int:
-    """Send each civil day's events at the business clock until SIGTERM.
+    """Send what was before a demo's start, then each civil day's events at the business clock until SIGTERM.
 
     After a kill the day under way is sent again from its beginning: its ids make repeats count once.
     """
@@ -74,22 +84,78 @@ def day(settings: Settings, args: argparse.Namespace) -> int:
     stop = stop_at_signals()
     reference = load_reference(settings.reference)
     broker = broker_address(settings)
-    anchor = _running_clock(broker)
     outlet = KafkaOutlet(broker)
+    prepared = _prepare(settings, reference, outlet, stop)
+    if prepared is None:
+        return 0
+    clock = RunningClock(broker, run_directory(settings) / CLOCK_FILE)
+    (run_directory(settings) / FED_FILE).write_text("", encoding="ascii")
     marker = run_directory(settings) / "feed.day"
 
-    def now() -> int:
-        return anchor.now(time.time_ns() // 1_000_000)
-
     def wait(until: int) -> bool:
-        return not stop.wait(min(1.0, max(0.0, (until - now()) / 1000 / anchor.rate)))
+        return not stop.wait(min(1.0, max(0.0, (until - clock.now()) / 1000 / clock.anchor.rate)))
 
-    current = resume_day(day_of(now()), read_marker(marker))
+    current = resume_day(day_of(clock.now()), read_marker(marker))
     while not stop.is_set():
         write_marker(marker, current)
-        send_paced(day_events(reference, current, settings.scenario, settings.seed), outlet, now, wait)
+        events = day_events(reference, current, settings.scenario, settings.seed)
+        send_paced((event for event in events if event.arrived > prepared), outlet, clock.now, wait)
         current += 1
     return 0
+
+
+def _prepare(
+    settings: Settings, reference: Reference, outlet: KafkaOutlet, stop: threading.Event
+) -> int | None:
+    """Send what was before the start that the pulse process holds.
+
+    Gives up to which instant (ms) all is sent, 0 where no start is held; None: it was stopped.
+    """
+    from feeds.history import prepare, tell_prepared, wait_until_counted
+
+    broker = broker_address(settings)
+    if not wait_until(lambda: _says_anything(read_meta(broker)) or stop.is_set(), PATIENCE):
+        raise SettingsError(f"the stack at {broker} tells no clock: start `trucban pulse` first")
+    meta = read_meta(broker)
+    hold, prepared = meta.hold or 0, meta.prepared or 0
+    steps = prepare(reference, outlet, hold, prepared, scenario=settings.scenario, seed=settings.seed)
+    for reached in steps:
+        if reached == hold and not wait_until_counted(broker, outlet.partitions, hold, stop):
+            return None
+        tell_prepared(outlet, reached)
+        if stop.is_set():
+            return None
+    return hold
+
+
+class RunningClock:
+    """The stack's business clock, never far ahead of what was told last: it stands while nobody tells it."""
+
+    def __init__(self, broker: str, file: Path) -> None:
+        self._broker, self._file = broker, file
+        self.anchor = _running_clock(broker)
+        self._anchored = self._looked = time.monotonic()
+        self._limit = self._told()
+
+    def now(self) -> int:
+        """Business time, ms."""
+        real = time.monotonic()
+        if real - self._looked > LOOK_SECONDS:
+            self._looked, self._limit = real, self._told()
+        if real - self._anchored > ANCHOR_SECONDS:
+            self._anchored = real
+            with suppress(BrokerAway):
+                self.anchor = read_meta(self._broker).clock or self.anchor
+        return min(self._limit, self.anchor.now(time.time_ns() // 1_000_000))
+
+    def _told(self) -> int:
+        """How far it can be: nowhere is it said where the pulse process runs on another machine."""
+        told = read_clock(self._file)
+        return 2**62 if told is None else told + round(AHEAD_SECONDS * 1000 * self.anchor.rate)
+
+
+def _says_anything(meta: Meta) -> bool:
+    return meta.clock is not None or meta.hold is not None
 
 
 def resume_day(today: int, begun: int | None) -> int:

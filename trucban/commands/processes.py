@@ -13,12 +13,14 @@ from types import FrameType
 
 from schemas.errors import SettingsError
 from trucban.addresses import (
+    CLOCK_FILE,
+    RULES_FILE,
     TOPICS_FILE,
     broker_address,
     clickhouse_url,
     console_url,
     database_url,
-    metrics_ports,
+    process_ports,
     run_directory,
 )
 from trucban.logs import configure_logs
@@ -41,7 +43,10 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
     from schemas.wire import CoreOptions
     from streams.app import Cores, WorkerSettings
     from streams.running import run_worker
+    from trucban.core_metrics import CoreWatch
 
+    cores = CoreWatch()
+    meter.registry.register(cores)
     options = CoreOptions(settings.partitions, judge_partitions(settings.partitions))
     name = args.name or f"{socket.gethostname()}-{os.getpid()}"
     directory = settings.data_dir / "faust" / name
@@ -55,7 +60,7 @@ def worker(settings: Settings, args: argparse.Namespace) -> int:
             metrics=meter,
         ),
         Cores(
-            count=lambda partition: CountCore(partition, options),
+            count=lambda partition: cores.watch(CountCore(partition, options)),
             judge=lambda partition: JudgeCore(partition, options),
             correlate=lambda partition: CorrelateCore(partition, options),
         ),
@@ -91,6 +96,7 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
     """Serve the wall until SIGTERM."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     meter = begin(settings, args.name or "console")
+    from console.files import read_files_state
     from console.server import ConsoleSettings, run_console
 
     def report(records: int, streams: int) -> None:
@@ -104,7 +110,9 @@ def console(settings: Settings, args: argparse.Namespace) -> int:
         chosen = ConsoleSettings(
             broker=broker_address(settings),
             clickhouse=lambda: clickhouse_url(settings),
-            worker_ports=lambda: metrics_ports(settings),
+            process_ports=lambda: process_ports(settings),
+            files=lambda: read_files_state(run_directory(settings) / RULES_FILE),
+            data_dir=str(settings.data_dir),
             host=settings.host,
             port=settings.console_port,
         )
@@ -130,8 +138,10 @@ def pulse(settings: Settings, args: argparse.Namespace) -> int:
             clock=settings.clock_spec,
             rules=settings.rules or CATALOGUE,
             reference=settings.reference,
-            clock_file=run_directory(settings) / "clock",
+            clock_file=run_directory(settings) / CLOCK_FILE,
             ready_file=run_directory(settings) / TOPICS_FILE,
+            fed=settings.feed == "day",
+            state_file=run_directory(settings) / RULES_FILE,
         ),
         meter,
         stop_at_signals(),

@@ -38,6 +38,8 @@ class Command:
 
 _JSON = Argument("--json", "print JSON for programs", (("action", "store_true"),))
 _NAME = Argument("--name", "name of this process in run files and logs", (("default", ""),))
+_REASON = Argument("--reason", "only this reason, such as unknown_school", (("default", ""),))
+_SOURCE = Argument("--source", "only events of this source", (("default", ""),))
 
 COMMANDS: Final[tuple[Command, ...]] = (
     Command(
@@ -65,6 +67,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             "metrics_port",
             *_LOGS,
         ),
+        (Argument("--fresh", "empty the data directory first", (("action", "store_true"),)),),
     ),
     Command(
         "worker",
@@ -98,7 +101,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "pulse",
         "make the topics, publish rules and reference data, tell the business time each second",
         "trucban.commands.processes:pulse",
-        (*_STACK, "rules", "reference", "clock", "partitions", "metrics_port", *_LOGS),
+        (*_STACK, "rules", "reference", "clock", "feed", "partitions", "metrics_port", *_LOGS),
         (_NAME,),
     ),
     Command(
@@ -195,6 +198,28 @@ COMMANDS: Final[tuple[Command, ...]] = (
         (_JSON,),
     ),
     Command(
+        "rejected list",
+        "rejected events by source and reason, with their number",
+        "trucban.commands.rejected:show",
+        ("data_dir", "clickhouse", *_LOGS),
+        (_REASON, _SOURCE, _JSON),
+    ),
+    Command(
+        "rejected replay",
+        "send rejected events again, as they are or under another school code; what was counted is a repeat",
+        "trucban.commands.rejected:replay",
+        (*_STACK, "clickhouse", *_LOGS),
+        (
+            _REASON,
+            _SOURCE,
+            Argument(
+                "--map",
+                "send only events of school OLD, as school NEW; may be given again",
+                (("action", "append"), ("default", []), ("metavar", "OLD=NEW")),
+            ),
+        ),
+    ),
+    Command(
         "rules check",
         "all faults in the rule files, with line and column",
         "trucban.commands.rules:check",
@@ -210,7 +235,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
 )
 
-GROUPS: Final = {"notify": "who is told, tried out", "rules": "the rule authors' tools"}
+GROUPS: Final = {
+    "notify": "who is told, tried out",
+    "rejected": "events that were refused",
+    "rules": "the rule authors' tools",
+}
 
 EXIT_CODES: Final[tuple[tuple[int, str], ...]] = (
     (0, "done; for `up`: stopped cleanly"),

@@ -16,6 +16,7 @@ from trucban.addresses import (
     BROKER_FILE,
     CLICKHOUSE_FILE,
     DATABASE_FILE,
+    FED_FILE,
     METRICS_FILE,
     TOPICS_FILE,
     console_url,
@@ -23,7 +24,7 @@ from trucban.addresses import (
 )
 from trucban.commands.table import COMMANDS
 from trucban.logs import configure_logs
-from trucban.rundir import PortClaim, check_ports, end_leftovers, locked
+from trucban.rundir import PortClaim, check_ours, check_ports, empty, end_leftovers, locked
 from trucban.settings import Settings, option_of, variable_of
 from trucban.supervise import ChildSpec, Supervisor
 
@@ -34,7 +35,7 @@ _FIRST_WORKER_PORT = 9
 PROBE_SECONDS = 0.2
 
 
-def run(settings: Settings, _args: argparse.Namespace) -> int:
+def run(settings: Settings, args: argparse.Namespace) -> int:
     """Supervise until SIGTERM or SIGINT."""
     if settings.feed == "day" and (settings.reference is None or settings.clock == "data"):
         raise SettingsError("--feed day needs --reference, and a clock that runs by itself (not data)")
@@ -42,11 +43,16 @@ def run(settings: Settings, _args: argparse.Namespace) -> int:
     configure_logs(process="up", form=settings.log_format, level=settings.log_level)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     specs = plan(settings)
+    if args.fresh:
+        check_ours(settings.data_dir)
     with locked(settings.data_dir):
         end_leftovers(settings.data_dir)
         check_ports(claims(settings))
+        if args.fresh:
+            empty(settings.data_dir)
         # What the children write afresh must not be there from the last time.
-        (run_directory(settings) / TOPICS_FILE).unlink(missing_ok=True)
+        for name in (TOPICS_FILE, FED_FILE):
+            (run_directory(settings) / name).unlink(missing_ok=True)
         write_addresses(settings)
         print(_greeting(settings), flush=True)
         Supervisor(settings.data_dir, specs).run()
@@ -86,8 +92,14 @@ def plan(settings: Settings) -> list[ChildSpec]:
         "clickhouse": lambda: _listens(settings.host, settings.clickhouse_port),
         "postgres": lambda: _answers_at(run / DATABASE_FILE),
         "pulse": (run / TOPICS_FILE).exists,
+        "console": lambda: _listens(settings.host, settings.console_port),
+        "feed": (run / FED_FILE).exists,
     }
     order = {"broker": 0, "clickhouse": 0, "postgres": 0, "pulse": 1}
+    says = {
+        "console": f"the wall is at {console_url(settings)}/",
+        "feed": "what was before the simulated day's start is counted, its clock goes",
+    }
     secrets = {variable_of(name): value for name in SECRET if (value := getattr(settings, name))}
     return [
         ChildSpec(
@@ -96,6 +108,7 @@ def plan(settings: Settings) -> list[ChildSpec]:
             env=secrets,
             ready=ready.get(name),
             order=order.get(name, 2),
+            says=says.get(name, ""),
         )
         for name in names(settings)
     ]
