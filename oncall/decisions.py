@@ -52,7 +52,8 @@ class History:
             self._windows.setdefault(decision.episode, {})[decision.window_start] = decision.alert
         elif decision.phase == "closing":
             self._open.get(decision.alert, {}).pop(decision.recipient, None)
-            if decision.outcome != "joined":
+            told = self._ever.get(decision.alert, {}).get(decision.recipient)
+            if decision.outcome != "joined" or decision.push != told:  # else the episode goes on
                 self._over.add((decision.alert, decision.recipient))
 
     def decided(self, transition: str) -> bool:

@@ -101,7 +101,7 @@ def clock(now: int, told: int | None, *, zone_known: bool) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"the machine's clock is {behind:.0f} s before the business time told last",
-            "set it right if it was set back; after a demo choose another --data-dir: time stands still until then",
+            "set it right if it was set back, or choose another --data-dir if this one was a demo's",
         )
     else:
         yield Finding("ok", f"the machine's clock says {shown:%Y-%m-%d %H:%M} UTC")

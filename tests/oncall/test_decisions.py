@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,6 +185,16 @@ def test_who_was_told_the_end_is_told_when_it_fires_again() -> None:
         next_window(reason="window_continued"),
     )
     assert outcomes(made) == [("pushed", True), ("pushed", False), ("pushed", False)]
+
+
+def test_who_was_told_the_end_in_one_push_with_others_is_told_when_it_fires_again() -> None:
+    opened = decide(transition(), roster(), NOW)
+    ended = decide(
+        transition(ordinal=2, state="resolved", reason="window_ended"), roster(), NOW, History(opened)
+    )
+    bundled = [replace(decision, outcome="joined", push="the one that tells of all") for decision in ended]
+    again = decide(next_window(reason="window_continued"), roster(), NOW, History([*opened, *bundled]))
+    assert [decision.outcome for decision in again] == ["pushed"]
 
 
 def test_the_next_window_may_open_before_the_first_one_closes() -> None:

@@ -55,7 +55,7 @@ def test_clocks() -> None:
         Finding(
             "error",
             "the machine's clock is 90 s before the business time told last",
-            "set it right if it was set back; after a demo choose another --data-dir: time stands still until then",
+            "set it right if it was set back, or choose another --data-dir if this one was a demo's",
         ),
         Finding("error", "civil time of Asia/Ho_Chi_Minh is not known", "run: make install (package tzdata)"),
     ]
