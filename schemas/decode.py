@@ -18,6 +18,7 @@ import xxhash
 from msgspec import UNSET
 
 from schemas import civil, fastpath
+from schemas.changed import with_changes
 from schemas.registry import EventType
 from schemas.validate import AHEAD_MS, EARLIEST_DAY, EARLIEST_MS, Event, Reject, validate
 
@@ -31,7 +32,8 @@ class Decoded:
     ``frames``: by type, rows in order of ``_row`` (place in the batch), with the columns ``_row``,
     ``id``, ``source``, ``time`` and ``arrived`` (ms), ``school``, ``key_hi`` and ``key_lo`` (128-bit
     hash of source and id), ``content`` (64-bit hash of type, time and data), ``_day`` (civil day) and
-    the type's fields. ``rejects`` are in order of their rows.
+    the type's fields; where there are changes, the columns of `schemas.changed` too. ``rejects`` are in
+    order of their rows.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -235,7 +237,7 @@ class _Columns:
             "_day": pl.Series("_day", self.days.astype(np.int32), dtype=pl.Int32),
         }
         frame = pl.DataFrame(columns | fields)
-        return frame.sort("_row") if self.events else frame
+        return with_changes(frame.sort("_row"), self.events) if self.events else frame
 
     def _content(self) -> list[int]:
         """xxh3_64 of the JSON array [type, time in ms, fields in declared order…].

@@ -114,6 +114,8 @@ class PaneState(msgspec.Struct, array_like=True, frozen=True):
     """First (time in ms, event id) of rows that match the query's evidence filter."""
     position: int
     corrections: list[Correction] = []
+    quiet: int = 0
+    """How many of the rows in force come from snapshots of a school's database."""
 
 
 class QueryPanes(msgspec.Struct, array_like=True, frozen=True):

@@ -22,6 +22,8 @@ from schemas.wire import Correction, PaneValue
 START = "_start"
 SIGN = "_sign"
 ORIGINAL = "_original"
+QUIET = "_quiet"
+"""The row in force comes from a snapshot: it counts, and alone begins no alert. Optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def contribute(panes: Panes, query: Query, rows: pl.DataFrame, position: int, *,
     rows = rows.with_columns(compiled.start, *compiled.groups)
     for delta in deltas(compiled, rows, ()):
         _apply(panes, query, delta, position)
+    if QUIET in rows.columns and rows[QUIET].any():
+        _note_quiet(panes, query, rows.filter(QUIET))
     if corrected:
         amended = rows.filter(pl.col(ORIGINAL).is_not_null())
         for delta in deltas(compiled, amended, (ORIGINAL,)):
@@ -184,6 +188,11 @@ def _apply(panes: Panes, query: Query, delta: Delta, position: int) -> None:
     if delta.added or delta.removed:
         kept = {*pane.evidence, *delta.added} - set(delta.removed)
         pane.evidence = sorted(kept)[:EVIDENCE_TRACKED]
+
+
+def _note_quiet(panes: Panes, query: Query, rows: pl.DataFrame) -> None:
+    for *group, start, count in rows.group_by([*_parts(query), START]).agg(pl.col(SIGN).sum()).iter_rows():
+        panes.change(query, start, tuple(group)).quiet += count
 
 
 def _note_correction(panes: Panes, query: Query, delta: Delta, position: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -91,11 +92,14 @@ def _encode(rows: pl.DataFrame) -> Iterator[bytes]:
     yield from _encode(rows[half:])
 
 
-def load_run(runs: Runs, number: int, blocks: list[bytes]) -> None:
-    """Put back a run from its blocks, in order."""
+def load_run(
+    runs: Runs, number: int, blocks: list[bytes], added: Mapping[str, bool] = MappingProxyType({})
+) -> None:
+    """Put back a run from its blocks, in order. ``added``: columns that older snapshots do not have."""
     rows = pl.concat([pl.read_ipc(io.BytesIO(block)) for block in blocks], how="vertical")
     keys = Keys(rows["_hi"].to_numpy().astype(np.uint64), rows["_lo"].to_numpy().astype(np.uint64))
-    runs.load(number, keys, rows.drop("_hi", "_lo"))
+    new = [pl.lit(value).alias(name) for name, value in added.items() if name not in rows.columns]
+    runs.load(number, keys, rows.drop("_hi", "_lo").with_columns(new))
 
 
 def by_part(blocks: dict[str, bytes]) -> dict[str, list[bytes]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rules.engine.aggregate import contribute
+from rules.engine.aggregate import QUIET, contribute
 from rules.engine.announce import shares_of, values_of
 from rules.engine.blocks import Ledger, by_part, load_run, put_runs
 from rules.engine.configured import UNCONFIGURED, Configured, amended, compiled
@@ -164,7 +164,7 @@ class CountCore:
             self.stats.beyond += beyond
             if beyond < len(frame):
                 counted[name] = frame.filter(pl.col(MARK) == "") if beyond else frame
-        for name, rows, corrected in self._effects.of(counted):
+        for name, rows, corrected in self._effects.of(counted, self.configured.reference):
             for query in self.configured.queries_of(name):
                 contribute(self._panes, query, rows, self._position, corrected=corrected)
 
@@ -287,7 +287,7 @@ class CountCore:
                 load_run(self._intake.seen, int(rest), content)
             elif kind == "rows":
                 name, _, number = rest.rpartition("/")
-                load_run(self._effects.latest[name].runs, int(number), content)
+                load_run(self._effects.latest[name].runs, int(number), content, {QUIET: False})
             elif kind == "panes":
                 for block in content:
                     self._panes.load_block(block)

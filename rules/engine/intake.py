@@ -61,7 +61,7 @@ def read(batch: LogBatch, start: int) -> Decoded:
                 kind = content
         if kind:
             specials.append(Special(row, kind, batch.values[row] or b""))
-        else:
+        elif batch.values[row] is not None or batch.keys[row] is None:  # others are tombstones
             rows.append(row)
             values.append(batch.values[row])
     decoded = decode(values, [arrived[row] for row in rows])

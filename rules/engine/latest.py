@@ -6,7 +6,7 @@ for the same identity, or an event of a type that ``corrects`` it, takes the kep
 under its own dimensions) and puts the new one in (+1). Latest = newest event time, then position.
 
 A correction that comes before what it corrects waits, uncounted, and is put onto the event when
-that arrives.
+that arrives. What is deleted is taken out and stays deleted for everything that is older.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 import xxhash
 
-from rules.engine.aggregate import ORIGINAL, SIGN
+from rules.engine.aggregate import ORIGINAL, QUIET, SIGN
+from rules.engine.intake import CLOCK, NEVER
 from rules.engine.runs import Keys, Runs
 from schemas.reference import DIMENSIONS
 from schemas.registry import EventType
@@ -33,7 +34,10 @@ MANY = 64
 COUNTED = "_counted"
 EXPIRES = "_expires"
 CORRECTS = "_corrects"
-"""The row comes from a correcting type: only its replaced fields say something."""
+"""The row comes from a correcting type: only its replaced fields say something. A kept row that is
+neither counted nor a waiting correction stands for a thing that was deleted."""
+GONE = "_gone"
+"""Of rows that come in: the thing is deleted. Optional."""
 
 
 OWN = (FIRST, COUNTED)
@@ -46,6 +50,8 @@ class Identity:
     fields: tuple[str, ...]
     replaces: tuple[str, ...]
     columns: tuple[tuple[str, pl.DataType], ...]
+    values: tuple[str, ...]
+    """The type's fields."""
 
 
 def identity_of(kind: EventType, replaces: tuple[str, ...]) -> Identity:
@@ -58,7 +64,9 @@ def identity_of(kind: EventType, replaces: tuple[str, ...]) -> Identity:
         (POSITION, pl.Int64()), (FIRST, pl.Int64()), (ORDER, pl.Int64()), (EXPIRES, pl.Int64()),
         (CORRECTS, pl.Boolean()), (COUNTED, pl.Boolean()),
     ]  # fmt: skip
-    return Identity(kind.identity, replaces, (*own, *fields, *dimensions))
+    return Identity(
+        kind.identity, replaces, (*own, *fields, *dimensions, (QUIET, pl.Boolean())), tuple(names)
+    )
 
 
 def identity_keys(rows: pl.DataFrame, fields: tuple[str, ...]) -> Keys:
@@ -81,18 +89,23 @@ class Latest:
         """Take rows in position order; gives the signed rows that result.
 
         ``rows`` has the type's columns, dimensions, and `POSITION`, `ORDER`, `EXPIRES`,
-        `CORRECTS`. Rows of a correcting type have nulls outside the replaced fields.
+        `CORRECTS`; where they are not as ever, `GONE`, `QUIET` and `CLOCK`. Rows of a correcting type
+        have nulls outside the replaced fields.
         """
+        rows = rows.with_columns(_flag(rows, GONE), _flag(rows, QUIET))
+        now = rows[CLOCK] if CLOCK in rows.columns else pl.repeat(NEVER, len(rows), eager=True)
         keys = identity_keys(rows, self.identity.fields)
         rows = (
-            rows.with_columns(pl.col(POSITION).alias(FIRST), pl.lit(value=False).alias(COUNTED))
+            rows.with_columns(
+                pl.col(POSITION).alias(FIRST), (~pl.col(CORRECTS) & ~pl.col(GONE)).alias(COUNTED)
+            )
             .select(
                 (pl.col(name) if name in rows.columns or name in OWN else pl.lit(None))
                 .cast(dtype)
                 .alias(name)
                 for name, dtype in self.identity.columns
             )
-            .hstack([pl.Series("_hi", keys.hi), pl.Series("_lo", keys.lo)])
+            .hstack([pl.Series("_hi", keys.hi), pl.Series("_lo", keys.lo), now.alias(CLOCK)])
         )
         turn = _turns(rows)
         if _largest(turn) > MANY:
@@ -105,8 +118,12 @@ class Latest:
 
     def _round(self, rows: pl.DataFrame) -> pl.DataFrame:
         keys = Keys(rows["_hi"].to_numpy(), rows["_lo"].to_numpy())
-        rows = rows.drop("_hi", "_lo")
         where, kept = self.runs.find(keys)
+        if len(kept):  # what nothing can reach any more may or may not be forgotten yet
+            place = np.flatnonzero(where >= 0)
+            old = (kept[EXPIRES].gather(where[place]) < rows[CLOCK].gather(place)).to_numpy()
+            where[place[old]] = -1
+        rows = rows.drop("_hi", "_lo", CLOCK)
         new = where < 0
         if new.all():
             return self._insert(keys, rows)
@@ -116,19 +133,19 @@ class Latest:
         return pl.concat(parts, how="diagonal")
 
     def _insert(self, keys: Keys, rows: pl.DataFrame) -> pl.DataFrame:
-        rows = rows.with_columns((~pl.col(CORRECTS)).alias(COUNTED))
         self.runs.add(keys, rows)
         return _signed(rows.filter(pl.col(COUNTED)), 1, corrected=False)
 
     def _supersede(self, keys: Keys, rows: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-        after = _combined(rows, kept, self.identity.replaces)
+        after = _combined(rows, kept, self.identity)
         newer = (rows[ORDER] >= kept[ORDER]).to_numpy()
-        waiting = (~kept[COUNTED]).to_numpy() & (~rows[CORRECTS]).to_numpy()
-        changes = newer | waiting
+        waiting = (kept[CORRECTS] & rows[COUNTED]).to_numpy()
+        lost = (rows[CORRECTS] & ~kept[CORRECTS] & ~kept[COUNTED]).to_numpy()  # corrects what is deleted
+        changes = (newer | waiting) & ~lost
         keys, after, kept = keys.take(changes), after.filter(changes), kept.filter(changes)
         self.runs.add(keys, after)
         before = kept.filter(pl.col(COUNTED))
-        was = after.filter(kept[COUNTED])
+        was = after.filter(kept[COUNTED] & after[COUNTED])
         return pl.concat(
             [
                 _signed(before, -1, corrected=True),
@@ -154,26 +171,41 @@ def _first_and_last_of_a_kind(rows: pl.DataFrame) -> pl.DataFrame:
     """Where all rows of a thing are of one kind, the first (which may meet a waiting correction)
     and the latest decide; mixed ones stay."""
     key = ["_hi", "_lo"]
-    mixed = pl.col(CORRECTS).n_unique().over(key) > 1
+    mixed = pl.struct(CORRECTS, COUNTED, QUIET).n_unique().over(key) > 1
     last = pl.struct(ORDER, POSITION).rank("ordinal").over(key) == pl.len().over(key)
     first = pl.col(POSITION) == pl.col(POSITION).min().over(key)
     return rows.filter(mixed | first | last)
 
 
-def _combined(rows: pl.DataFrame, kept: pl.DataFrame, replaces: tuple[str, ...]) -> pl.DataFrame:
+def _combined(rows: pl.DataFrame, kept: pl.DataFrame, identity: Identity) -> pl.DataFrame:
     """The row in force after each of ``rows`` met its kept row."""
     old = kept.select(pl.all().name.prefix("k."))
     both = pl.concat([rows, old], how="horizontal")
     corrects = pl.col(CORRECTS)
-    waits = ~pl.col("k." + COUNTED) & ~corrects & (pl.col("k." + ORDER) > pl.col(ORDER))
-    brought = {"id", ORDER, POSITION, *replaces}
-    counted = (pl.col("k." + COUNTED) | ~corrects).alias(COUNTED)
+    waits = pl.col("k." + CORRECTS) & pl.col(COUNTED) & (pl.col("k." + ORDER) > pl.col(ORDER))
+    brought = {"id", ORDER, POSITION, *identity.replaces}
+    counted = pl.when(corrects).then(pl.col("k." + COUNTED)).otherwise(pl.col(COUNTED)).alias(COUNTED)
+    still_waits = (corrects & ~pl.col("k." + COUNTED)).alias(CORRECTS)
     columns = [
         _column(name, brought=name in brought, waits=waits)
         for name in kept.columns
-        if name not in (COUNTED, CORRECTS)
+        if name not in (COUNTED, CORRECTS, QUIET)
     ]
-    return both.select(*columns, counted, (~counted).alias(CORRECTS)).select(kept.columns)
+    after = both.select(*columns, counted, still_waits, QUIET).select(kept.columns)
+    return _loud_again(after, kept, identity) if after[QUIET].any() else after
+
+
+def _loud_again(after: pl.DataFrame, kept: pl.DataFrame, identity: Identity) -> pl.DataFrame:
+    """A snapshot that says the same as a row that was not of one leaves it so."""
+    loud = kept[COUNTED] & ~kept[QUIET]
+    for name in identity.values:
+        loud &= after[name].eq_missing(kept[name])
+    return after.with_columns((after[QUIET] & ~loud).alias(QUIET))
+
+
+def _flag(rows: pl.DataFrame, name: str) -> pl.Expr:
+    """An optional column of incoming rows."""
+    return (pl.col(name).fill_null(value=False) if name in rows.columns else pl.lit(value=False)).alias(name)
 
 
 def _column(name: str, *, brought: bool, waits: pl.Expr) -> pl.Expr:

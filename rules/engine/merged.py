@@ -82,6 +82,12 @@ class Merged:
         """Grows with every change: the sum of the partial states' positions."""
         return sum(s.position for s in self._sheets.get((query, start), {}).get(group, {}).values())
 
+    def is_quiet(self, query: str, start: int, group: Group) -> bool:
+        """Whether snapshots brought every row of a pane: nothing in it has just happened."""
+        states = self._sheets.get((query, start), {}).get(group, {}).values()
+        quiet = sum(state.quiet for state in states)
+        return quiet > 0 and sum(state.rows for state in states) <= quiet
+
     def evidence(self, query: str, start: int, group: Group) -> list[str]:
         """Ids of the first events, by time and id, that stand behind a pane."""
         sources = self._sheets.get((query, start), {}).get(group, {})

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import polars as pl
 
+from schemas.changed import DELETE, OPERATION, SNAPSHOT
 from schemas.decode import Reject
 from schemas.events import EVENT_TYPES
 from schemas.reference import DIMENSIONS
@@ -35,12 +36,22 @@ def accepted_record(partition: int, name: str, frame: pl.DataFrame) -> Iterator[
     ]
     rows = frame.select(
         pl.col("_position").alias("position"),
-        "id", "source", pl.lit(name).alias("type"), "time", "arrived", "school", "mark", "raw",
+        "id", "source", pl.lit(name).alias("type"), "time", "arrived", "school", _mark(frame), "raw",
         *fields, *dimensions,
     )  # fmt: skip
     out = io.BytesIO()
     rows.write_ipc_stream(out, compression="zstd")
     yield OutRecord(ACCEPTED, partition, None, out.getvalue(), ((TYPE, name.encode()),))
+
+
+def _mark(frame: pl.DataFrame) -> pl.Expr:
+    """What the archive says of a row: too old to be counted, a deletion, a row of a snapshot."""
+    mark = pl.col("mark")
+    if OPERATION not in frame.columns:
+        return mark
+    operation = pl.col(OPERATION)
+    told = pl.when(mark != "").then(mark).when(operation == DELETE).then(pl.lit("deletion"))
+    return told.when(operation == SNAPSHOT).then(pl.lit("snapshot")).otherwise(mark).alias("mark")
 
 
 def rejected_record(partition: int, batch: LogBatch, arrived: Sequence[int], reject: Reject) -> OutRecord:

@@ -42,6 +42,8 @@ class Pane:
     evidence: list[tuple[int, str]] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     position: int = 0
+    quiet: int = 0
+    """Rows in force that come from snapshots."""
 
 
 def initial(aggs: Sequence[Agg]) -> list[PaneValue]:
@@ -169,7 +171,7 @@ class Panes:
         for state in states:
             sheet[state.group] = Pane(
                 state.group, target_of(query, state.group, self._judges), state.rows, list(state.states),
-                list(state.evidence), list(state.corrections), state.position,
+                list(state.evidence), list(state.corrections), state.position, state.quiet,
             )  # fmt: skip
 
 
@@ -191,4 +193,6 @@ def _blocks(query: str, start: int, panes: list[Pane]) -> Iterator[bytes]:
 
 def state_of(pane: Pane) -> PaneState:
     """A pane as it travels."""
-    return PaneState(pane.group, pane.rows, pane.states, pane.evidence, pane.position, pane.corrections)
+    return PaneState(
+        pane.group, pane.rows, pane.states, pane.evidence, pane.position, pane.corrections, pane.quiet
+    )

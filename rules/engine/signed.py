@@ -7,13 +7,26 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rules.engine.aggregate import ORIGINAL, SIGN
+from rules.engine.aggregate import ORIGINAL, QUIET, SIGN
+from rules.engine.changes import moved, told
 from rules.engine.intake import CLOCK, MARK
-from rules.engine.latest import CORRECTS, COUNTED, EXPIRES, ORDER, POSITION, Identity, Latest, identity_of
+from rules.engine.latest import (
+    CORRECTS,
+    COUNTED,
+    EXPIRES,
+    GONE,
+    ORDER,
+    POSITION,
+    Identity,
+    Latest,
+    identity_of,
+)
+from schemas.changed import CHANGED, COLUMNS, DELETE, OPERATION, SNAPSHOT
 from schemas.civil import DAY_MS, day_start
 from schemas.events import EVENT_TYPES
+from schemas.reference import Reference
 
-INTERNAL = ("_row", "key_hi", "key_lo", "content", CLOCK, MARK, "arrived")
+INTERNAL = (*COLUMNS, "_row", "key_hi", "key_lo", "content", CLOCK, MARK, "arrived")
 
 
 class Effect(NamedTuple):
@@ -30,7 +43,7 @@ class Effects:
     def __init__(self) -> None:
         self.latest = {name: Latest(identity) for name, identity in _identities().items()}
 
-    def of(self, counted: Mapping[str, pl.DataFrame]) -> Iterator[Effect]:
+    def of(self, counted: Mapping[str, pl.DataFrame], reference: Reference | None) -> Iterator[Effect]:
         """What these events change; frames have `POSITION`."""
         into: dict[str, list[pl.DataFrame]] = {}
         for name, frame in counted.items():
@@ -38,6 +51,10 @@ class Effects:
             target = corrects.type if corrects else name
             if target in self.latest:
                 into.setdefault(target, []).append(_prepared(name, target, frame))
+                if name == target and OPERATION in frame.columns:
+                    into[target].append(_prepared(name, target, moved(name, frame)))
+            elif OPERATION in frame.columns:
+                yield Effect(name, told(name, frame, reference).drop(INTERNAL, strict=False), corrected=True)
             else:
                 yield Effect(name, _entering(frame), corrected=False)
         for target, frames in into.items():
@@ -77,7 +94,7 @@ def _identities() -> dict[str, Identity]:
 
 
 def _entering(frame: pl.DataFrame) -> pl.DataFrame:
-    return _signed(frame.drop(INTERNAL))
+    return _signed(frame.drop(INTERNAL, strict=False))
 
 
 def _signed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -90,14 +107,34 @@ def _prepared(name: str, target: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Rows as the type they count for keeps them."""
     corrects, horizon = EVENT_TYPES[name].corrects, EVENT_TYPES[target].correction_horizon
     expires = (pl.col("_day").cast(pl.Int64) + 1) * DAY_MS + day_start(0) + horizon
-    frame = frame.drop(INTERNAL)
+    frame = frame.with_columns(*_flags(frame)).drop(set(INTERNAL) - {CLOCK}, strict=False)
     if corrects is not None:
         pairs = (*corrects.key, *corrects.after)
         frame = frame.select(
-            "id", "time", "_day", POSITION, *(pl.col(here).alias(there) for there, here in pairs)
+            "id",
+            "time",
+            "_day",
+            POSITION,
+            CLOCK,
+            ORDER,
+            GONE,
+            QUIET,
+            *(pl.col(here).alias(there) for there, here in pairs),
         )
     return frame.with_columns(
-        pl.col("time").alias(ORDER),
         expires.alias(EXPIRES),
         pl.lit(corrects is not None).alias(CORRECTS),
     )
+
+
+def _flags(frame: pl.DataFrame) -> list[pl.Expr]:
+    """By what the latest is chosen, whether the thing is deleted, whether a snapshot said so."""
+    if OPERATION not in frame.columns:
+        no = pl.lit(value=False)
+        return [pl.col("time").alias(ORDER), no.alias(GONE), no.alias(QUIET)]
+    operation = pl.col(OPERATION)
+    return [
+        pl.col(CHANGED).alias(ORDER),
+        (operation == DELETE).alias(GONE),
+        (operation == SNAPSHOT).alias(QUIET),
+    ]

@@ -199,6 +199,8 @@ class Verdicts:
             return
         if not (whole or rule.monotone or self._is_complete(rule, key, values)):
             return
+        if self.merged.is_quiet(rule.query.id, key[2], key[1]):
+            return
         alert = self._new(rule, key, key[2], clock)
         if rule.hold:
             self._step(rule, alert, "pending", "condition_met", at=clock, values=values)
@@ -258,7 +260,7 @@ class Verdicts:
         if alert is not None and last > alert.start:
             self._end(rule, key, alert, "resolved", "event_seen", at=last)
             alert = None
-        if alert is not None:
+        if alert is not None or self.merged.is_quiet(rule.query.id, 0, group):
             return
         due = silent_from(last, after, self.sources.gaps(domain))
         if self.sources.clock(domain) >= due + EVENT_TYPES[rule.query.type].delay:

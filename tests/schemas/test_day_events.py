@@ -85,15 +85,3 @@ def test_what_is_wrong_is_refused(name: str, changes: dict[str, Any], field: str
     found = validate(event(name, **changes), ARRIVED)
     assert found == Reject(0, "invalid", field, message, "/v1", "e-1", name)
     assert decode([event(name, **changes)], [ARRIVED]).rejects == [found]
-
-
-def test_a_debezium_envelope_is_not_read() -> None:
-    source = {"connector": "postgresql", "name": "vendor1", "ts_ms": ARRIVED, "lsn": 24023128}
-    payload = {"before": None, "after": {"id": 7}, "source": source, "op": "c", "ts_ms": ARRIVED}
-    for document in (payload, {"schema": {"type": "struct"}, "payload": payload}):
-        value = json.dumps(document).encode()
-        found = validate(value, ARRIVED)
-        missing = 'specversion is missing; expected "1.0"'
-        assert isinstance(found, Reject)
-        assert (found.reason, found.field, found.message) == ("not_cloudevent", "specversion", missing)
-        assert decode([value], [ARRIVED]).rejects == [found]

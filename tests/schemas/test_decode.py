@@ -30,7 +30,7 @@ def row_of(event: Event, row: int, arrived: int) -> dict[str, Any]:
     """What the decoder must make of an event, written down independently of it."""
     fields = {field.name: getattr(event.data, field.attribute) for field in event.type.fields}
     content = [event.type.name, event.time, *fields.values()]
-    while content[-1] is None:
+    while len(content) > 2 and content[-1] is None:
         content.pop()
     key = xxhash.xxh3_128_intdigest(f"{len(event.source)}:{event.source}{event.id}".encode())
     return {
@@ -46,6 +46,28 @@ def row_of(event: Event, row: int, arrived: int) -> dict[str, Any]:
         "content": xxhash.xxh3_64_intdigest(msgspec.json.encode(content)),
         "_day": event.day,
         **fields,
+        **changed(event, content),
+    }
+
+
+def changed(event: Event, content: list[Any]) -> dict[str, Any]:
+    """The columns of a change; nothing for an ordinary event."""
+    change = event.change
+    if change is None:
+        return {}
+    names = [field.name for field in event.type.fields]
+    after = {name: value for name, value in zip(names, content[2:], strict=False) if value is not None}
+    before = None
+    if change.before is not None:
+        before = {"values": change.before.values, "time": change.before.time, "day": change.before.day}
+    told = [event.type.name, event.time, change.operation, change.order, before]
+    told.append(None if change.operation == "delete" else after)
+    encode = msgspec.json.Encoder(order="sorted").encode
+    return {
+        "_operation": {"put": 1, "delete": 2, "snapshot": 3}[change.operation],
+        "_changed": change.order,
+        "_before": None if before is None else encode(before).decode(),
+        "content": xxhash.xxh3_64_intdigest(encode(told)),
     }
 
 
@@ -56,7 +78,12 @@ def check_agreement(values: list[bytes | None]) -> Decoded:
     rejects = [result for result in truth if isinstance(result, Reject)]
     events = {row: result for row, result in enumerate(truth) if isinstance(result, Event)}
     assert decoded.rejects == rejects
-    assert rows_of(decoded) == {row: row_of(event, row, arrived[row]) for row, event in events.items()}
+    found = rows_of(decoded)
+    for row, event in events.items():
+        if event.change is None and found[row].get("_operation") == 0:  # ordinary, beside changes
+            assert (found[row].pop("_changed"), found[row].pop("_before")) == (event.time, None)
+            del found[row]["_operation"]
+    assert found == {row: row_of(event, row, arrived[row]) for row, event in events.items()}
     for frame in decoded.frames.values():
         assert frame["_row"].is_sorted()
     return decoded

@@ -199,3 +199,52 @@ def mutated(draw: st.DrawFn, kind: EventType) -> bytes:
     at = draw(st.integers(0, len(raw)))
     new = draw(st.one_of(st.sampled_from([b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\x7f", b"\xc2\x85", b'"', b"\\", b"\x00", b"\xef\xbb\xbf", b",", b"\x0c"]), st.binary(max_size=2)))  # fmt: skip
     return raw[:at] + new + raw[at + draw(st.integers(0, 3)) :]
+
+
+@st.composite
+def changes(draw: st.DrawFn, kind: EventType) -> dict[str, Any]:
+    """A valid event with ``before`` and ``after``: a pair or a Debezium envelope."""
+    document = draw(documents(kind))
+    after, before = document["data"], dict(draw(documents(kind))["data"])
+    before[kind.school_field] = after[kind.school_field]
+    if draw(st.booleans()):
+        sides = st.sampled_from(["both", "new"] if kind.corrects else ["both", "new", "gone"])
+        side: str = draw(sides)
+        pair = {"before": None if side == "new" else before, "after": None if side == "gone" else after}
+        return document | {"data": pair}
+    blind = not kind.identity and not kind.corrects
+    op: str = draw(st.sampled_from("cu" if blind or kind.corrects else "cudr"))
+    if blind:
+        before["time"] = draw(times())
+    lacks_before: bool = op in "cr" or (op == "u" and not blind and draw(st.booleans()))
+    source = {
+        "connector": "postgresql", "db": "d", "table": "t", "lsn": draw(st.integers(0, 2**62)),
+        "ts_ms": draw(st.integers(parse_time("2000-01-02T00:00:00Z"), ARRIVED)),
+    }  # fmt: skip
+    payload = {
+        "before": None if lacks_before else before, "after": None if op == "d" else after, "source": source,
+        "op": op, "type": kind.name,
+    }  # fmt: skip
+    return {"schema": {"type": "struct"}, "payload": payload} if draw(st.booleans()) else payload
+
+
+@st.composite
+def mutated_changes(draw: st.DrawFn, kind: EventType) -> bytes:
+    """An event with ``before`` and ``after`` with some changes at any depth."""
+    pairs = pairs_of(draw(changes(kind)))
+    for _ in range(draw(st.integers(0, 2))):
+        pairs = draw(_changed_within(pairs))
+    return write(draw, pairs, blanks=False, escapes=False, shuffle=draw(st.booleans())).encode(
+        "utf-8", "replace"
+    )
+
+
+@st.composite
+def _changed_within(draw: st.DrawFn, pairs: Pairs) -> Pairs:
+    inside = [at for at, (_, item) in enumerate(pairs) if isinstance(item, list) and item]
+    if not inside or draw(st.integers(0, 2)) == 0:
+        return draw(_changed(pairs))
+    at: int = draw(st.sampled_from(inside))
+    result = list(pairs)
+    result[at] = (result[at][0], draw(_changed_within(result[at][1])))
+    return result
