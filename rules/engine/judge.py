@@ -119,7 +119,8 @@ class JudgeCore:
     def _take(self, record: PanesRecord) -> None:
         verdicts = self._verdicts
         verdicts.sources.take(record)
-        for key in verdicts.merged.put_record(record, verdicts.queries):
+        changed = verdicts.merged.put_record(record, verdicts.queries)
+        for key in sorted(changed, key=_by_window):  # in the record their order depends on how it was cut
             self._changed[key] = None
             verdicts.judge_pane(*key)
         verdicts.judge_due(record.source)
@@ -129,7 +130,7 @@ class JudgeCore:
         """Take the configuration that every source partition has come to."""
         self._write_rows()  # what the former rules measured last, while they are still known
         new = compiled(content)
-        known = self._verdicts.merged.open_panes()
+        known = sorted(self._verdicts.merged.open_panes(), key=_by_window)
         self._verdicts.switch(new, self._barrier.first_of(new.hash))
         if self.partition == WATCHING:
             self._verdicts.report.configured(new.content)
@@ -206,6 +207,12 @@ class JudgeCore:
         for block in parts["agenda"]:
             verdicts.agenda.load(_AGENDA.decode(block))
         self._ledger.resume(blocks)
+
+
+def _by_window(key: tuple[str, int, Group]) -> tuple[int, str, Group]:
+    """Earlier windows first: whether an episode goes on is asked of the window before."""
+    query, start, group = key
+    return start, query, group
 
 
 def _chunks(items: Sequence[object], size: int = ENTRIES_A_BLOCK) -> Iterator[bytes]:

@@ -66,6 +66,20 @@ def test_after_a_window_without_it_is_news(station: Station) -> None:
     assert [step.reason for step in station.steps] == ["condition_met"] * 2 + ["window_ended"] * 2
 
 
+@pytest.mark.parametrize("order", [("07:50", "08:10"), ("08:10", "07:50")])
+def test_windows_of_one_record_are_judged_in_their_order_not_in_that_of_its_panes(
+    station: Station, order: tuple[str, str]
+) -> None:
+    """The order of panes in a record depends on how the log was cut (the simulator's seed 406)."""
+    start(station)
+    for clock in order:
+        for number in range(2):
+            station.tape.mark("A", f"{clock}-{number}", "absent_unexcused", at(clock), arrives=at("08:15"))
+    station.pulse(at("08:16"))
+    assert station.life() == ["08:16:00 firing condition_met", "08:16:00 firing window_continued"]
+    assert [step.window_start for step in station.steps] == [at("07:00"), at("08:00")]
+
+
 def test_at_midnight_windows_follow_each_other_too(station: Station) -> None:
     start(station, HOURLY.replace("1h", "5h"))  # the day's last has four hours
     absent(station, "23:10")
